@@ -1,0 +1,117 @@
+//! What can be wrong with a file: one enum, every variant with its path.
+//!
+//! A message has three parts: what is wrong and where ([`Display`](std::fmt::Display)), and what to do
+//! ([`FormatError::hint`]).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::articles::ArticlesError;
+use crate::npy::NpyError;
+use crate::pickle::{LocateError, PickleError};
+
+/// A file that cannot be read or written as a format.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, for example `read`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's own error.
+        source: io::Error,
+    },
+    /// No format recognises the file.
+    #[error("{}: {found}, no format that embstore reads", path.display())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// What it looks like.
+        found: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// A pickle that is broken or not safe.
+    #[error("{}: {source}", path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What the scanner met.
+        source: PickleError,
+    },
+    /// A sound pickle without usable rows.
+    #[error("{}: {source}", path.display())]
+    Locate {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        source: LocateError,
+    },
+    /// A `.npy` file with a bad header.
+    #[error("{}: {source}", path.display())]
+    Npy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: NpyError,
+    },
+    /// Articles that cannot be used.
+    #[error("{}: {source}", path.display())]
+    Articles {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: ArticlesError,
+    },
+    /// The payload is longer or shorter than shape times item size.
+    #[error("{}: the payload at byte {offset} has {got} bytes, its shape needs {expected}", path.display())]
+    PayloadLength {
+        /// The file.
+        path: PathBuf,
+        /// Where the payload starts.
+        offset: u64,
+        /// Shape times item size.
+        expected: u64,
+        /// Bytes that are there.
+        got: u64,
+    },
+    /// The file ended while its rows were read.
+    #[error("{}: the file ends inside row {row}", path.display())]
+    Shrunk {
+        /// The file.
+        path: PathBuf,
+        /// The first row, counted within the file, that could not be read.
+        row: u64,
+    },
+}
+
+impl FormatError {
+    /// An [`FormatError::Io`] with its path.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FormatError {
+        let path = path.to_path_buf();
+        move |source| FormatError::Io { action, path, source }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            FormatError::Io { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => "check the path".into(),
+                io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder".into(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space, then run it again".into(),
+                _ => "check the disk, then run it again".into(),
+            },
+            FormatError::Unknown { hint, .. } => (*hint).into(),
+            FormatError::Pickle { source, .. } => source.hint().to_string(),
+            FormatError::Locate { source, .. } => source.hint(),
+            FormatError::Npy { source, .. } => source.hint(),
+            FormatError::Articles { source, .. } => source.hint(),
+            FormatError::PayloadLength { .. } => "the file is damaged: fetch it again or re-run that worker".into(),
+            FormatError::Shrunk { .. } => "something writes to the file: let it finish, then run it again".into(),
+        }
+    }
+}

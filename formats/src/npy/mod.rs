@@ -1,0 +1,85 @@
+//! `.npy`, the format of `numpy.save`, and embstore's own store in it.
+//!
+//! ```text
+//! 93 "NUMPY" │ major minor │ header length (u16 in v1, u32 in v2 and v3) │ header │ payload
+//!                            {'descr': '<f4', 'fortran_order': False, 'shape': (250000, 768), }␠␠…\n
+//! ```
+//!
+//! Specification: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+//!
+//! Accepted: versions 1 to 3, two-dimensional float arrays, either order and endianness, payload exactly as long as
+//! its shape needs. Refused: other element types and shapes, pickled objects (`descr '|O'`).
+//!
+//! A store is such a file in v1 with a header of 4096 bytes, so that the payload starts on a page; its articles lie
+//! beside it in `<stem>.articles.parquet`, its metadata in `<stem>.meta.json`.
+
+mod header;
+mod store;
+
+use std::fs::File;
+use std::path::Path;
+
+pub use header::NpyError;
+
+use crate::array::ArrayMeta;
+use crate::error::FormatError;
+use crate::format::{ArrayKind, Confidence, Fields, Format, Located, LocateOptions, Probe, StoreFiles, Target};
+use crate::rows::{Payload, Region};
+
+const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// The `.npy` format.
+#[derive(Debug)]
+pub struct Npy;
+
+impl Format for Npy {
+    fn name(&self) -> &'static str {
+        "npy"
+    }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["npy"]
+    }
+
+    fn detect(&self, probe: &Probe) -> Confidence {
+        if probe.head.starts_with(MAGIC) { Confidence::Yes } else { Confidence::No }
+    }
+
+    fn locate(&self, path: &Path, _options: &LocateOptions) -> Result<Located, FormatError> {
+        let file = File::open(path).map_err(FormatError::io("open", path))?;
+        let len = file.metadata().map_err(FormatError::io("read", path))?.len();
+        let header = header::read(&file, len).map_err(|source| match source {
+            NpyError::Read(source) => FormatError::Io { action: "read", path: path.to_path_buf(), source },
+            source => FormatError::Npy { path: path.to_path_buf(), source },
+        })?;
+        let array = header.array().map_err(|source| FormatError::Npy { path: path.to_path_buf(), source })?;
+        let got = len - header.payload;
+        if got != array.payload_bytes() {
+            return Err(FormatError::PayloadLength {
+                path: path.to_path_buf(),
+                offset: header.payload,
+                expected: array.payload_bytes(),
+                got,
+            });
+        }
+        let region = Region { path: path.to_path_buf(), offset: header.payload, array };
+        let payload = Payload::Raw(region);
+        Ok(Located { kind: ArrayKind::Bare, array, payload, fields: Fields::new(), notes: Vec::new() })
+    }
+
+    fn describe(&self, _path: &Path) -> Result<Fields, FormatError> {
+        Ok(Fields::new())
+    }
+
+    fn store_files(&self, path: &Path) -> StoreFiles {
+        StoreFiles {
+            matrix: path.to_path_buf(),
+            articles: Some(store::articles_path(path)),
+            metadata: Some(store::metadata_path(path)),
+        }
+    }
+
+    fn create(&self, path: &Path, array: ArrayMeta) -> Result<Box<dyn Target>, FormatError> {
+        Ok(Box::new(store::NpyStore::create(path, array)?))
+    }
+}

@@ -1,0 +1,207 @@
+//! numpy's arrays, dtypes and scalars, as numpy pickles them.
+//!
+//! ```text
+//! _reconstruct(class, (0,), b'b')  BUILD (1, shape, dtype, is_fortran, payload)         every protocol
+//! _frombuffer(payload, dtype, shape, 'C'|'F')  or  (…, shape, 'K', axes)                protocol 5
+//! dtype('f4', False, True)  BUILD (3, '<', subarray, names, fields, itemsize, align, flags[, metadata])
+//! scalar(dtype, payload)
+//! ```
+//!
+//! Sources: numpy `array_reduce` and `array_setstate` in `methods.c`, `arraydescr_reduce` in `descriptor.c`,
+//! `_frombuffer` in `numeric.py`.
+
+use super::allow::Meaning;
+use super::decode::{Coding, PayloadSpan};
+use super::error::PickleError;
+use super::machine::Machine;
+use super::node::{DtypeNode, Node, NodeId};
+use super::tree::{ArraySlot, ElementType, PickledArray};
+use crate::dtype::Order;
+
+/// numpy's own limit.
+const MOST_DIMENSIONS: usize = 64;
+/// Longer dimensions are no embeddings, even where another dimension is 0.
+const LONGEST_DIMENSION: i64 = 1 << 40;
+
+/// What BUILD or `_frombuffer` say about an array.
+struct Parts {
+    class: &'static str,
+    shape: NodeId,
+    dtype: NodeId,
+    payload: NodeId,
+}
+
+impl Machine<'_> {
+    /// An array whose shape and payload BUILD will bring.
+    pub(super) fn reconstruct(&mut self, args: &[NodeId]) -> Result<Option<Node>, PickleError> {
+        let &[class, _shape, _code] = args else { return Ok(None) };
+        match self.meaning(class) {
+            Some((Meaning::ArrayClass(class), _)) => Ok(Some(self.add_array(class, None))),
+            Some((_, global)) => Err(self.refused(global)),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn from_buffer(&mut self, args: &[NodeId]) -> Result<Node, PickleError> {
+        let (&[payload, dtype, shape, order], axes) = args.split_first_chunk().map_or(Err(()), Ok).map_err(|()| {
+            self.lying("_frombuffer takes four or five arguments")
+        })?;
+        let parts = Parts { class: "numpy.ndarray", shape, dtype, payload };
+        let order = self.tree.text(order).map(|order| order.into_owned());
+        let array = match (order.as_deref(), axes) {
+            (Some("C"), []) => self.array(&parts, Order::C)?,
+            (Some("F"), []) => self.array(&parts, Order::Fortran)?,
+            (Some("K"), &[axes]) => {
+                let array = self.array(&parts, Order::C)?;
+                self.permuted(array, axes)?
+            }
+            _ => return Err(self.lying("its order is none of C, F and K")),
+        };
+        Ok(self.add_array(array.class, Some(array)))
+    }
+
+    fn add_array(&mut self, class: &'static str, built: Option<PickledArray>) -> Node {
+        let index = self.tree.arrays.len() as u32;
+        self.tree.arrays.push(ArraySlot { class, built });
+        Node::Array(index)
+    }
+
+    /// Axes are exchanged after the elements were laid out in C order.
+    fn permuted(&self, array: PickledArray, axes: NodeId) -> Result<PickledArray, PickleError> {
+        let axes = self.tree.items(axes).map(|axis| usize::try_from(self.tree.as_i64(axis)?).ok());
+        let axes: Option<Vec<usize>> = axes.collect();
+        let mut seen = vec![false; array.shape.len()];
+        let is_new = |axis: &usize| seen.get_mut(*axis).is_some_and(|seen| !std::mem::replace(seen, true));
+        let Some(axes) = axes.filter(|axes| axes.len() == array.shape.len() && axes.iter().all(is_new)) else {
+            return Err(self.lying("its axes are no permutation"));
+        };
+        let shape = axes.iter().map(|axis| array.shape[*axis]).collect();
+        let (dtype, order) = if axes.is_sorted() {
+            (array.dtype, Order::C)
+        } else if axes.is_sorted_by(|a, b| a > b) {
+            (array.dtype, Order::Fortran)
+        } else {
+            (ElementType::Other(format!("{} with permuted axes", array.dtype.name())), Order::C)
+        };
+        Ok(PickledArray { dtype, shape, order, ..array })
+    }
+
+    pub(super) fn build_array(&mut self, index: u32, state: NodeId) -> Result<(), PickleError> {
+        let slot = &self.tree.arrays[index as usize];
+        if slot.built.is_some() {
+            return Err(self.lying("its state is set twice"));
+        }
+        let class = slot.class;
+        let mut state: Vec<NodeId> = self.tree.items(state).take(8).collect();
+        // A subclass may put its own state beside the array's.
+        if let [inner, _] = state[..]
+            && let Node::Tuple(_) = self.tree.node(inner)
+        {
+            state = self.tree.items(inner).take(8).collect();
+        }
+        let &[version, shape, dtype, is_fortran, payload] = state.as_slice() else {
+            return Err(self.lying("its state has not five parts"));
+        };
+        if self.tree.as_i64(version) != Some(1) {
+            return Err(self.lying("its state has another version than 1"));
+        }
+        let order = match *self.tree.node(is_fortran) {
+            Node::Bool(false) | Node::Int(0) => Order::C,
+            Node::Bool(true) | Node::Int(1) => Order::Fortran,
+            _ => return Err(self.lying("its order is neither C nor Fortran")),
+        };
+        let array = self.array(&Parts { class, shape, dtype, payload }, order)?;
+        self.tree.arrays[index as usize].built = Some(array);
+        Ok(())
+    }
+
+    /// Puts an array together and checks that its payload is as long as its shape says.
+    fn array(&self, parts: &Parts, order: Order) -> Result<PickledArray, PickleError> {
+        let shape = self.shape(parts.shape)?;
+        let Node::Dtype(dtype) = *self.tree.node(parts.dtype) else {
+            return Err(self.lying("its dtype is none"));
+        };
+        let element = dtype.element();
+        if dtype.order == b'|' && matches!(&element, ElementType::Float(..)) {
+            return Err(self.lying("its elements have no byte order"));
+        }
+        let class = parts.class;
+        if dtype.letter == b'O' {
+            let payload = PayloadSpan { offset: self.at(), encoded_len: 0, coding: Coding::Raw };
+            return Ok(PickledArray { class, dtype: element, shape, order, payload });
+        }
+        let Some(payload) = self.tree.span(parts.payload) else {
+            return Err(self.lying("its payload is no bytes object"));
+        };
+        let count = shape.iter().try_fold(1u64, |product, dim| product.checked_mul(*dim));
+        let Some(needed) = count.and_then(|count| count.checked_mul(dtype.size.into())) else {
+            return Err(self.lying("its shape is beyond any file"));
+        };
+        // No coding is shorter than what it spells; how long it is exactly, only decoding tells.
+        let fits = match payload.coding {
+            Coding::Raw => needed == payload.encoded_len,
+            _ => needed <= payload.encoded_len,
+        };
+        if dtype.size > 0 && !fits {
+            let have = payload.encoded_len;
+            return Err(self.lying(&format!("{shape:?} of {} needs {needed} bytes, there are {have}", element.name())));
+        }
+        Ok(PickledArray { class, dtype: element, shape, order, payload })
+    }
+
+    fn shape(&self, shape: NodeId) -> Result<Vec<u64>, PickleError> {
+        let dims: Vec<NodeId> = match self.tree.node(shape) {
+            Node::Tuple(_) => self.tree.items(shape).take(MOST_DIMENSIONS + 1).collect(),
+            _ => vec![shape],
+        };
+        if dims.len() > MOST_DIMENSIONS {
+            return Err(self.lying("it has too many dimensions"));
+        }
+        let dims = dims.into_iter().map(|dim| match self.tree.as_i64(dim) {
+            Some(dim @ 0..=LONGEST_DIMENSION) => Ok(dim as u64),
+            Some(..0) => Err(self.lying("a dimension is negative")),
+            _ => Err(self.lying("a dimension is beyond any file")),
+        });
+        dims.collect()
+    }
+
+    pub(super) fn lying(&self, fault: &str) -> PickleError {
+        PickleError::LyingArray { fault: fault.into(), offset: self.at() }
+    }
+
+    /// A dtype before its state is set.
+    pub(super) fn dtype(&self, args: &[NodeId]) -> Option<Node> {
+        let &[code, _align, _copy] = args else { return None };
+        let (letter, size, compound) = match self.meaning(code) {
+            Some((Meaning::Bfloat16, _)) => (DtypeNode::BFLOAT16, 2, false),
+            Some((Meaning::Record, _)) => (b'V', 0, true),
+            // A type of another package: named, never used.
+            Some(_) => (b'V', 0, false),
+            None => {
+                let code = self.tree.text(code)?;
+                let digits = code.get(1..)?;
+                let letter = code.as_bytes()[0];
+                let size = if digits.is_empty() { 0 } else { digits.parse::<u32>().ok()? };
+                b"biufcmMOSUV".contains(&letter).then_some((letter, size, false))?
+            }
+        };
+        Some(Node::Dtype(DtypeNode { letter, order: b'=', compound, size }))
+    }
+
+    pub(super) fn dtype_with_state(&self, dtype: DtypeNode, state: NodeId) -> Option<DtypeNode> {
+        let state: Vec<NodeId> = self.tree.items(state).take(10).collect();
+        let &[_version, order, subarray, names, _fields, size, ..] = state.as_slice() else { return None };
+        let order = match *self.tree.text(order)?.as_bytes() {
+            [order @ (b'<' | b'>' | b'|' | b'=')] => order,
+            _ => return None,
+        };
+        let is_none = |id| matches!(self.tree.node(id), Node::None);
+        let compound = dtype.compound || !is_none(subarray) || !is_none(names);
+        // Numbers have -1 here: their code says it.
+        let size = match u32::try_from(self.tree.as_i64(size)?) {
+            Ok(size) if b"SUV".contains(&dtype.letter) => size,
+            _ => dtype.size,
+        };
+        Some(DtypeNode { order, compound, size, ..dtype })
+    }
+}

@@ -1,0 +1,269 @@
+//! From a scanned pickle to the rows in it: a bare array, a checkpoint, or a merged dict.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{ElementType, FileSource, KeepAll, ItemRef, ItemSink, PayloadSpan, Pickle, PickledArray, scan, write};
+use crate::array::ArrayMeta;
+use crate::dtype::Order;
+use crate::error::FormatError;
+use crate::format::{
+    ArrayKind, Confidence, Fields, Format, Located, LocateOptions, Probe, StoreFiles, Target,
+};
+use crate::pickle::Coding;
+use crate::rows::{CodedRows, Payload, Region};
+
+/// The pickle format: checkpoints of any protocol to read, the legacy dict to write.
+#[derive(Debug)]
+pub struct PickleFormat;
+
+/// A sound pickle whose rows cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocateError {
+    /// The top-level value is neither a dict nor an array.
+    #[error("holds {got}, neither a dict nor an array")]
+    NoDict {
+        /// Its Python type.
+        got: String,
+    },
+    /// The dict lacks the field.
+    #[error("has no field {key:?}; it has {}", if have.is_empty() { "none".into() } else { have.join(", ") })]
+    NoField {
+        /// The field that holds the rows.
+        key: String,
+        /// The fields that are there.
+        have: Vec<String>,
+    },
+    /// The field is something else.
+    #[error("{key:?} is {got}, not a numpy array")]
+    NotAnArray {
+        /// The field.
+        key: String,
+        /// Its Python type.
+        got: String,
+    },
+    /// An element type that no store takes.
+    #[error("{key:?} has elements of type {got}, not float16, bfloat16, float32 or float64")]
+    Dtype {
+        /// The field.
+        key: String,
+        /// The element type.
+        got: String,
+    },
+    /// Not a matrix.
+    #[error("{key:?} has the shape ({}), not two dimensions", shape.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))]
+    Shape {
+        /// The field.
+        key: String,
+        /// The shape.
+        shape: Vec<u64>,
+    },
+    /// Column-major rows behind an encoding that can only be read forward.
+    #[error("{key:?} is in Fortran order inside a protocol 0–2 pickle")]
+    CodedFortran {
+        /// The field.
+        key: String,
+    },
+}
+
+impl LocateError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            LocateError::NoDict { .. } => "save a dict with embeddings, start_index and end_index".into(),
+            LocateError::NoField { .. } => "name the field that holds the rows: --key NAME".into(),
+            LocateError::NotAnArray { key, .. } => {
+                format!("convert it in Python: d[{key:?}] = np.asarray(d[{key:?}], dtype=np.float32)")
+            }
+            LocateError::Dtype { key, .. } => {
+                format!("convert it in Python: d[{key:?}] = d[{key:?}].astype(np.float32)")
+            }
+            LocateError::Shape { key, .. } => {
+                format!("give one row an item: d[{key:?}] = d[{key:?}].reshape(len(d[{key:?}]), -1)")
+            }
+            LocateError::CodedFortran { key } => {
+                format!("save it again: d[{key:?}] = np.ascontiguousarray(d[{key:?}]); pickle.dump(d, f, protocol=4)")
+            }
+        }
+    }
+}
+
+impl Format for PickleFormat {
+    fn name(&self) -> &'static str {
+        "pickle"
+    }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["pkl", "pickle"]
+    }
+
+    fn detect(&self, probe: &Probe) -> Confidence {
+        match probe.head.as_slice() {
+            [0x80, 0..=5, ..] => Confidence::Yes,
+            // Protocols 0 and 1 have no magic: the opcodes with which CPython starts a value.
+            [b'(' | b'c' | b']' | b'}' | b')' | b'I' | b'F' | b'V' | b'S' | b'N' | b'K' | b'M' | b'J' | b'X' | b'U', ..] => {
+                Confidence::Maybe
+            }
+            // Any other protocol number is refused by the scanner with its number.
+            [0x80, ..] => Confidence::Maybe,
+            _ => Confidence::No,
+        }
+    }
+
+    fn locate(&self, path: &Path, options: &LocateOptions) -> Result<Located, FormatError> {
+        let mut articles = CountArticles(None);
+        let pickle = scan_file(path, &mut articles)?;
+        located(&pickle, articles.0, path, &options.key)
+            .map_err(|source| FormatError::Locate { path: path.to_path_buf(), source })
+    }
+
+    fn describe(&self, path: &Path) -> Result<Fields, FormatError> {
+        let pickle = scan_file(path, &mut KeepAll)?;
+        let root = pickle.tree.root();
+        Ok(match pickle.tree.to_json(root) {
+            Value::Object(fields) if pickle.tree.type_name(root) == "dict" => fields,
+            value => Fields::from_iter([(pickle.tree.type_name(root).to_string(), value)]),
+        })
+    }
+
+    fn store_files(&self, path: &Path) -> StoreFiles {
+        StoreFiles { matrix: path.to_path_buf(), articles: None, metadata: None }
+    }
+
+    fn create(&self, path: &Path, array: ArrayMeta) -> Result<Box<dyn Target>, FormatError> {
+        Ok(Box::new(write::PickleStore::create(path, array)?))
+    }
+}
+
+fn scan_file(path: &Path, sink: &mut dyn ItemSink) -> Result<Pickle, FormatError> {
+    let file = File::open(path).map_err(FormatError::io("open", path))?;
+    let source = FileSource::new(file).map_err(FormatError::io("read", path))?;
+    scan(&source, sink).map_err(|source| FormatError::Pickle { path: path.to_path_buf(), source })
+}
+
+/// Counts the items of a list under `articles` and keeps none.
+struct CountArticles(Option<u64>);
+
+impl ItemSink for CountArticles {
+    fn wants(&mut self, key: Option<&str>) -> bool {
+        let wanted = key == Some("articles");
+        if wanted {
+            self.0.get_or_insert(0);
+        }
+        wanted
+    }
+
+    fn item(&mut self, index: u64, _item: ItemRef<'_>) -> ControlFlow<()> {
+        self.0 = Some(index + 1);
+        ControlFlow::Continue(())
+    }
+}
+
+fn located(pickle: &Pickle, articles: Option<u64>, path: &Path, key: &str) -> Result<Located, LocateError> {
+    let tree = &pickle.tree;
+    let root = tree.root();
+    let mut notes = Vec::new();
+    if pickle.trailing > 0 {
+        notes.push(format!("{} bytes follow the pickle, which ends at byte {}", pickle.trailing, pickle.end));
+    }
+    if let Some(array) = tree.array(root) {
+        let (array, payload) = rows(array, path, key)?;
+        return Ok(Located { kind: ArrayKind::Bare, array, payload, fields: Fields::new(), notes });
+    }
+    if tree.type_name(root) != "dict" {
+        return Err(LocateError::NoDict { got: tree.type_name(root).into() });
+    }
+    let Value::Object(mut fields) = tree.to_json(root) else {
+        return Err(LocateError::NoDict { got: tree.type_name(root).into() });
+    };
+    let found = tree.dict_get(root, key).ok_or_else(|| LocateError::NoField {
+        key: key.into(),
+        have: fields.keys().cloned().collect(),
+    })?;
+    let array = tree
+        .array(found)
+        .ok_or_else(|| LocateError::NotAnArray { key: key.into(), got: tree.type_name(found).into() })?;
+    let (array, payload) = rows(array, path, key)?;
+    fields.shift_remove(key);
+    let kind = match articles {
+        Some(articles) if !fields.contains_key("start_index") => {
+            fields.shift_remove("articles");
+            ArrayKind::Store { articles }
+        }
+        _ => ArrayKind::Field,
+    };
+    Ok(Located { kind, array, payload, fields, notes })
+}
+
+/// The array as rows; its payload length has been checked by the scanner where it is raw.
+fn rows(array: &PickledArray, path: &Path, key: &str) -> Result<(ArrayMeta, Payload), LocateError> {
+    let (dtype, byte_order) = match &array.dtype {
+        ElementType::Float(dtype, byte_order) => (*dtype, *byte_order),
+        ElementType::Other(name) => return Err(LocateError::Dtype { key: key.into(), got: name.clone() }),
+    };
+    let shape = || LocateError::Shape { key: key.into(), shape: array.shape.clone() };
+    let &[rows, cols] = array.shape.as_slice() else { return Err(shape()) };
+    let meta = ArrayMeta::new(rows, cols, dtype, byte_order, array.order).ok_or_else(shape)?;
+    let path = path.to_path_buf();
+    let payload = match array.payload.coding {
+        Coding::Raw => Payload::Raw(Region { path, offset: array.payload.offset, array: meta }),
+        _ if array.order == Order::Fortran => {
+            return Err(LocateError::CodedFortran { key: key.into() });
+        }
+        _ => Payload::Coded(Box::new(CodedPayload { path, span: array.payload.clone(), array: meta })),
+    };
+    Ok((meta, payload))
+}
+
+/// A payload inside a protocol 0–2 string, decoded from its start.
+#[derive(Debug)]
+struct CodedPayload {
+    path: PathBuf,
+    span: PayloadSpan,
+    array: ArrayMeta,
+}
+
+impl CodedRows for CodedPayload {
+    fn array(&self) -> &ArrayMeta {
+        &self.array
+    }
+
+    fn check(&self, file: &File) -> Result<(), FormatError> {
+        let file = file.try_clone().map_err(FormatError::io("read", &self.path))?;
+        let got = io::copy(&mut self.decoder(file)?, &mut io::sink()).map_err(FormatError::io("decode", &self.path))?;
+        if got != self.array.payload_bytes() {
+            let (path, offset, expected) = (self.path.clone(), self.span.offset, self.array.payload_bytes());
+            return Err(FormatError::PayloadLength { path, offset, expected, got });
+        }
+        Ok(())
+    }
+
+    fn decoder(&self, file: File) -> Result<Box<dyn Read + Send>, FormatError> {
+        let encoded = Span { file, at: self.span.offset, left: self.span.encoded_len };
+        Ok(Box::new(self.span.decoder(encoded)))
+    }
+}
+
+/// The bytes of one span, by positioned reads: the file's own cursor may be shared.
+struct Span {
+    file: File,
+    at: u64,
+    left: u64,
+}
+
+impl Read for Span {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let len = out.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let read = self.file.read_at(&mut out[..len], self.at)?;
+        self.at += read as u64;
+        self.left -= read as u64;
+        Ok(read)
+    }
+}

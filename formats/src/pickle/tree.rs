@@ -1,0 +1,420 @@
+//! The values of a pickle after the scan, and how to look at them.
+
+use std::borrow::Cow;
+
+use super::allow::Globals;
+use super::decode::{Coding, PayloadSpan, decode_all, hex};
+use super::node::{Arena, Children, DtypeNode, Inline, Kids, Node, NodeId, Shown};
+use super::op::Form;
+use super::source::Source;
+use super::error::PickleError;
+use crate::dtype::{ByteOrder, Dtype, Order};
+
+/// A numpy array: what it is, and where its bytes lie.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PickledArray {
+    /// Its class, for example `numpy.ndarray` or `numpy.matrix`.
+    pub class: &'static str,
+    /// Type of the elements.
+    pub dtype: ElementType,
+    /// Length of each dimension.
+    pub shape: Vec<u64>,
+    /// Order of the elements.
+    pub order: Order,
+    /// Where the bytes lie; of no length where the elements are Python objects.
+    pub payload: PayloadSpan,
+}
+
+/// Type of an array's elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ElementType {
+    /// A float that a store takes.
+    Float(Dtype, ByteOrder),
+    /// Any other type, by numpy's name for it.
+    Other(String),
+}
+
+impl ElementType {
+    /// numpy's name for it, for example `float32` or `int64`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            ElementType::Float(dtype, _) => dtype.name(),
+            ElementType::Other(name) => name,
+        }
+    }
+}
+
+/// An array under construction: its class comes first, its state with BUILD.
+#[derive(Debug)]
+pub(super) struct ArraySlot {
+    pub(super) class: &'static str,
+    pub(super) built: Option<PickledArray>,
+}
+
+/// Bytes that one array takes here, its shape and names included; an estimate for the budget.
+const ARRAY_COST: usize = 192;
+
+/// The values of a pickle: plain ones as they are, arrays and long texts by their place in the file.
+#[derive(Debug)]
+pub struct Tree {
+    pub(super) arena: Arena,
+    /// Values that items of streamed lists share; they outlive the items.
+    pub(super) shared: Arena,
+    pub(super) arrays: Vec<ArraySlot>,
+    pub(super) globals: Globals,
+    pub(super) root: NodeId,
+}
+
+/// Longest text that is read from the file on demand.
+const LONGEST_TEXT: u64 = 1 << 20;
+
+impl Tree {
+    pub(super) fn new() -> Self {
+        Tree {
+            arena: Arena::with_constants(),
+            shared: Arena::default(),
+            arrays: Vec::new(),
+            globals: Globals::default(),
+            root: NodeId::NONE,
+        }
+    }
+
+    /// Bytes of memory in use, about.
+    pub(super) fn size(&self) -> usize {
+        self.arena.size() + self.shared.size() + self.arrays.len() * ARRAY_COST
+    }
+
+    /// Refuses a dict that has an array under a key that occurs twice. Python takes the last one; which one the writer
+    /// meant, nobody knows.
+    pub(super) fn check_keys(&self) -> Result<(), PickleError> {
+        for node in &self.arena.nodes {
+            let Node::Dict(kids) = node else { continue };
+            let is_array = |id| matches!(self.node(id), Node::Array(_));
+            if !self.arena.children(kids).skip(1).step_by(2).any(is_array) {
+                continue;
+            }
+            let mut flat = self.arena.children(kids);
+            let entries = std::iter::from_fn(|| Some((flat.next()?, flat.next()?)));
+            let mut keys: Vec<_> =
+                entries.filter_map(|(key, value)| Some((self.text(key)?, key, is_array(value)))).collect();
+            keys.sort_by(|a, b| a.0.cmp(&b.0));
+            let twice = keys.chunk_by(|a, b| a.0 == b.0).find(|run| run.len() > 1 && run.iter().any(|key| key.2));
+            if let Some([.., (text, key, _)]) = twice
+                && let Node::Text { offset, .. } = *self.node(*key)
+            {
+                return Err(PickleError::DuplicateArray { key: text.to_string(), offset });
+            }
+        }
+        Ok(())
+    }
+
+    /// The value that the pickle holds.
+    #[must_use]
+    pub fn root(&self) -> NodeId {
+        self.root
+    }
+
+    fn arena(&self, id: NodeId) -> &Arena {
+        if id.is_shared() { &self.shared } else { &self.arena }
+    }
+
+    #[inline]
+    pub(super) fn node(&self, id: NodeId) -> &Node {
+        &self.arena(id).nodes[id.index()]
+    }
+
+    /// Bytes in an id's text table.
+    pub(super) fn inline(&self, id: NodeId, at: Inline) -> &[u8] {
+        self.arena(id).text(at)
+    }
+
+    /// The Python type of a value, for messages.
+    #[must_use]
+    pub fn type_name(&self, id: NodeId) -> &'static str {
+        match self.node(id) {
+            Node::None => "None",
+            Node::Bool(_) => "bool",
+            Node::Int(_) | Node::BigInt(_) | Node::HugeInt => "int",
+            Node::Float(_) => "float",
+            Node::Complex { .. } => "complex",
+            Node::Text { form, .. } if form.is_str() || form.is_py2() => "str",
+            Node::Text { .. } => "bytes",
+            Node::Shown(shown, _) => shown.type_name(),
+            Node::TimeDelta { .. } => "datetime.timedelta",
+            Node::BareUuid => Shown::Uuid.type_name(),
+            Node::Opaque(_) => "object",
+            Node::List(_) => "list",
+            Node::Tuple(_) => "tuple",
+            Node::Dict(_) => "dict",
+            Node::Set(_) => "set",
+            Node::FrozenSet(_) => "frozenset",
+            Node::Global(_) => "type",
+            Node::Dtype(_) => "numpy.dtype",
+            Node::Array(index) => self.arrays[*index as usize].class,
+        }
+    }
+
+    /// The array that a value is.
+    #[must_use]
+    pub fn array(&self, id: NodeId) -> Option<&PickledArray> {
+        match self.node(id) {
+            Node::Array(index) => self.arrays[*index as usize].built.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The integer that a value is, where it fits.
+    #[must_use]
+    pub fn as_i64(&self, id: NodeId) -> Option<i64> {
+        match self.node(id) {
+            Node::Int(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The items of a list, a tuple or a set that were kept; those of other values are none.
+    pub fn items(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
+        match self.node(id) {
+            Node::Dict(_) => Children::NONE,
+            _ => self.children(id),
+        }
+    }
+
+    /// Items of a list that were handed to the [`ItemSink`](super::ItemSink), or that were too many to keep.
+    #[must_use]
+    pub fn items_left_out(&self, id: NodeId) -> u64 {
+        self.node(id).kids().map_or(0, |kids| kids.dropped.into())
+    }
+
+    /// Keys and values of a dict, in the order of the file; a key may occur twice, and the last one counts.
+    pub fn entries(&self, id: NodeId) -> impl Iterator<Item = (NodeId, NodeId)> {
+        let mut flat = match self.node(id) {
+            Node::Dict(_) => self.children(id),
+            _ => Children::NONE,
+        };
+        std::iter::from_fn(move || Some((flat.next()?, flat.next()?)))
+    }
+
+    /// The value under a text key of a dict; Python 2's byte strings count as texts.
+    #[must_use]
+    pub fn dict_get(&self, id: NodeId, key: &str) -> Option<NodeId> {
+        self.entries(id).filter(|&(found, _)| self.is_text(found, key)).last().map(|(_, value)| value)
+    }
+
+    fn is_text(&self, id: NodeId, text: &str) -> bool {
+        match self.node(id) {
+            Node::Text { form: Form::Str | Form::StrMade | Form::Py2, .. } => {
+                self.encoded(id).is_some_and(|bytes| bytes == text.as_bytes())
+            }
+            _ => self.text(id).is_some_and(|found| found == text),
+        }
+    }
+
+    pub(super) fn children(&self, id: NodeId) -> Children<'_> {
+        self.node(id).kids().map_or(Children::NONE, |kids| self.children_of(id, kids))
+    }
+
+    fn children_of(&self, id: NodeId, kids: &Kids) -> Children<'_> {
+        self.arena(id).children(kids)
+    }
+
+    /// The bytes of a text or bytes object as the file spells them, where they are in memory.
+    fn encoded(&self, id: NodeId) -> Option<&[u8]> {
+        match *self.node(id) {
+            Node::Text { start, len, .. } if start != Node::ELSEWHERE => {
+                Some(self.arena(id).text(Inline { start, len: len as u32 }))
+            }
+            _ => None,
+        }
+    }
+
+    /// A text (`str`, or Python 2's) of at most a kilobyte; `None` for a longer one or for anything else.
+    #[must_use]
+    pub fn text(&self, id: NodeId) -> Option<Cow<'_, str>> {
+        let Node::Text { form, .. } = self.node(id) else { return None };
+        to_text(*form, self.encoded(id)?)
+    }
+
+    /// As [`Tree::text`], reading a longer text from the file.
+    pub(super) fn text_from(&self, id: NodeId, source: &dyn Source) -> Result<Option<String>, PickleError> {
+        if let Some(text) = self.text(id) {
+            return Ok(Some(text.into_owned()));
+        }
+        match *self.node(id) {
+            Node::Text { form, offset, len, .. } if form.is_str() || form.is_py2() => {
+                if len > LONGEST_TEXT {
+                    return Err(PickleError::TextTooLong { length: len, offset });
+                }
+                let bytes = read_span(source, offset, len)?;
+                to_text(form, &bytes).map(|text| Some(text.into_owned())).ok_or(PickleError::BadArgument {
+                    what: "string",
+                    offset,
+                })
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The bytes of a short bytes object, or of a Python 2 string.
+    pub(super) fn bytes(&self, id: NodeId) -> Option<Cow<'_, [u8]>> {
+        let Node::Text { form, .. } = self.node(id) else { return None };
+        let encoded = self.encoded(id)?;
+        match coding_of(*form)? {
+            Coding::Raw => Some(encoded.into()),
+            coding => decode_all(coding, encoded).map(Cow::from),
+        }
+    }
+
+    /// Where the bytes of a bytes object lie.
+    pub(super) fn span(&self, id: NodeId) -> Option<PayloadSpan> {
+        match *self.node(id) {
+            Node::Text { form, offset, len, .. } => {
+                Some(PayloadSpan { offset, encoded_len: len, coding: coding_of(form)? })
+            }
+            _ => None,
+        }
+    }
+
+    /// An integer of any size as decimal text; `None` for a bool and for anything else.
+    #[must_use]
+    pub fn int_text(&self, id: NodeId) -> Option<String> {
+        match *self.node(id) {
+            Node::Int(value) => Some(value.to_string()),
+            Node::BigInt(at) => Some(String::from_utf8_lossy(self.inline(id, at)).into_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// How the bytes of a bytes object are spelled; `None` for a `str`.
+fn coding_of(form: Form) -> Option<Coding> {
+    match form {
+        Form::Bytes | Form::Py2 => Some(Coding::Raw),
+        Form::Py2Repr => Some(Coding::PythonRepr),
+        Form::BytesUtf8 => Some(Coding::Utf8Latin1),
+        Form::BytesEscaped => Some(Coding::RawUnicodeEscape),
+        Form::Str | Form::StrEscaped | Form::StrMade => None,
+    }
+}
+
+pub(super) fn read_span(source: &dyn Source, offset: u64, len: u64) -> Result<Vec<u8>, PickleError> {
+    let mut bytes = vec![0; len as usize];
+    let mut done = 0;
+    while done < bytes.len() {
+        let at = offset + done as u64;
+        match source.read_at(at, &mut bytes[done..]) {
+            Ok(0) => return Err(PickleError::Truncated { offset: at }),
+            Ok(read) => done += read,
+            Err(source) => return Err(PickleError::Io { offset: at, source }),
+        }
+    }
+    Ok(bytes)
+}
+
+/// A `str`, or a Python 2 string that is one: UTF-8 if it can be, else Latin-1. Lone surrogates become U+FFFD.
+fn to_text(form: Form, encoded: &[u8]) -> Option<Cow<'_, str>> {
+    match form {
+        Form::Str | Form::StrMade => Some(String::from_utf8_lossy(encoded)),
+        Form::StrEscaped => unescape(encoded).map(Cow::from),
+        Form::Py2 => Some(utf8_or_latin1(encoded)),
+        Form::Py2Repr => decode_all(Coding::PythonRepr, encoded).map(|bytes| utf8_or_latin1(&bytes).into_owned().into()),
+        Form::Bytes | Form::BytesUtf8 | Form::BytesEscaped => None,
+    }
+}
+
+fn utf8_or_latin1(bytes: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => bytes.iter().copied().map(char::from).collect::<String>().into(),
+    }
+}
+
+/// Python's `raw-unicode-escape`; a surrogate pair, as narrow builds of Python 2 write it, is joined.
+fn unescape(encoded: &[u8]) -> Option<String> {
+    let mut units = Vec::with_capacity(encoded.len());
+    let mut rest = encoded;
+    while let Some((&first, tail)) = rest.split_first() {
+        let digits = match (first, tail.first()) {
+            (b'\\', Some(b'u')) => 4,
+            (b'\\', Some(b'U')) => 8,
+            (b'\\', Some(&second)) => {
+                units.extend([u16::from(first), u16::from(second)]);
+                rest = &tail[1..];
+                continue;
+            }
+            _ => {
+                units.push(first.into());
+                rest = tail;
+                continue;
+            }
+        };
+        let code = hex(tail.get(1..=digits)?)?;
+        match u16::try_from(code) {
+            Ok(unit) => units.push(unit),
+            Err(_) => units.extend_from_slice(char::from_u32(code)?.encode_utf16(&mut [0; 2])),
+        }
+        rest = &tail[1 + digits..];
+    }
+    Some(String::from_utf16_lossy(&units))
+}
+
+impl Shown {
+    fn type_name(self) -> &'static str {
+        match self {
+            Shown::Date => "datetime.date",
+            Shown::Time => "datetime.time",
+            Shown::DateTime => "datetime.datetime",
+            Shown::TimeZone => "datetime.timezone",
+            Shown::Decimal => "decimal.Decimal",
+            Shown::Fraction => "fractions.Fraction",
+            Shown::Uuid => "uuid.UUID",
+            Shown::Path => "pathlib.Path",
+            Shown::Range => "range",
+            Shown::Slice => "slice",
+        }
+    }
+}
+
+impl DtypeNode {
+    /// The letter that stands for `ml_dtypes.bfloat16`; numpy has no letter for it.
+    pub(super) const BFLOAT16: u8 = b'E';
+
+    /// What an array of these elements holds; `None` where order and size contradict each other.
+    pub(super) fn element(self) -> ElementType {
+        let order = match self.order {
+            b'>' => ByteOrder::Big,
+            _ => ByteOrder::Little,
+        };
+        let float = match (self.letter, self.size) {
+            _ if self.compound => None,
+            (b'f', 2) => Some(Dtype::Float16),
+            (b'f', 4) => Some(Dtype::Float32),
+            (b'f', 8) => Some(Dtype::Float64),
+            (Self::BFLOAT16, 2) => Some(Dtype::Bfloat16),
+            _ => None,
+        };
+        float.map_or_else(|| ElementType::Other(self.name()), |dtype| ElementType::Float(dtype, order))
+    }
+
+    /// numpy's name for the type.
+    pub(super) fn name(self) -> String {
+        let bits = self.size * 8;
+        match self.letter {
+            _ if self.compound => "structured".into(),
+            b'b' => "bool".into(),
+            b'i' => format!("int{bits}"),
+            b'u' => format!("uint{bits}"),
+            b'f' if self.size > 8 => "longdouble".into(),
+            b'f' => format!("float{bits}"),
+            b'c' => format!("complex{bits}"),
+            b'U' => "str".into(),
+            b'S' => "bytes".into(),
+            b'O' => "object".into(),
+            b'M' => "datetime64".into(),
+            b'm' => "timedelta64".into(),
+            Self::BFLOAT16 => "bfloat16".into(),
+            _ => "void".into(),
+        }
+    }
+}

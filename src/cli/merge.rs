@@ -1,0 +1,258 @@
+//! `embstore merge`
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use embstore::text::{megabytes, thousands};
+use embstore::{MergeOptions, MergeReport, NonFinite, Observer, Plan, RowRange, merge, plan};
+use serde_json::{Value, json};
+
+use super::output::Output;
+use super::progress::Reporter;
+use super::{BuildArgs, Failure, source_date_epoch};
+
+/// Merge checkpoints into a store.
+///
+/// Locates the rows in every checkpoint, verifies that their ranges meet without gap or overlap, and copies them into
+/// the store while it measures them. Interrupted, the same command goes on where it was.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  embstore merge embeddings/ -o wikipedia.npy
+  embstore merge embeddings/ -o wikipedia.npy --rows 250000 --articles wikipedia.pkl
+  embstore merge a.pkl b.pkl -o both.npy --dry-run
+  embstore merge embeddings/ -o wikipedia.pkl --articles wikipedia.pkl --model google/embeddinggemma-300m
+
+Then, in Python:
+  np.load(\"wikipedia.npy\", mmap_mode=\"r\")")]
+pub(super) struct MergeArgs {
+    /// Checkpoints, or folders of them
+    #[arg(default_value = "embeddings/", value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+    /// The store to write
+    #[arg(long, short, value_name = "STORE")]
+    output: PathBuf,
+    /// Its format [default: by its extension]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<StoreFormat>,
+    /// Which files of a folder are meant [default: cluster*_gpu*.pkl where any matches, else all checkpoints]
+    #[arg(long, value_name = "GLOB")]
+    pattern: Option<String>,
+    /// Keep the first N rows, or rows A up to B, and leave out the others
+    #[arg(long, value_name = "N|A:B")]
+    rows: Option<RowRange>,
+    /// Refuse checkpoints of another width
+    #[arg(long, value_name = "D")]
+    dim: Option<u64>,
+    /// Articles, one a row: a pickled list of dicts, JSON lines or Parquet
+    #[arg(long, value_name = "FILE")]
+    articles: Option<PathBuf>,
+    /// Name of the model, for the metadata [default: what the checkpoints say]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// The field of a checkpoint that holds the rows
+    #[arg(long, value_name = "NAME", default_value = "embeddings")]
+    key: String,
+    /// What to do with rows that hold NaN or infinities
+    #[arg(long, value_enum, default_value_t = OnNonFinite::Warn, value_name = "WHAT")]
+    non_finite: OnNonFinite,
+    /// Print the plan and stop
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    #[command(flatten)]
+    build: BuildArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum StoreFormat {
+    /// numpy's own, to be mapped
+    Npy,
+    /// The legacy dict
+    Pickle,
+}
+
+impl StoreFormat {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            StoreFormat::Npy => "npy",
+            StoreFormat::Pickle => "pickle",
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OnNonFinite {
+    /// Keep them and say so
+    Warn,
+    /// Write nothing
+    Error,
+}
+
+impl MergeArgs {
+    pub(super) fn run(&self, output: Output, observer: Observer<'_>, reporter: &Reporter) -> Result<(), Failure> {
+        let options = self.options();
+        if self.dry_run {
+            let plan = plan(&options, observer)?;
+            reporter.clear();
+            return Ok(output.result(&plan_json(&plan), |out| print_plan(&plan, &options, out))?);
+        }
+        let failed = |error| Failure::Work(error, Some(options.output.clone()));
+        let report = merge(&options, observer).map_err(failed)?;
+        reporter.clear();
+        Ok(output.result(&report_json(&report), |out| print_report(&report, out))?)
+    }
+
+    fn options(&self) -> MergeOptions {
+        MergeOptions {
+            inputs: self.inputs.clone(),
+            pattern: self.pattern.clone(),
+            output: self.output.clone(),
+            format: self.format.map(|format| format.name().into()),
+            rows: self.rows,
+            dim: self.dim,
+            key: self.key.clone(),
+            articles: self.articles.clone(),
+            model: self.model.clone(),
+            non_finite: match self.non_finite {
+                OnNonFinite::Warn => NonFinite::Warn,
+                OnNonFinite::Error => NonFinite::Error,
+            },
+            timestamp: source_date_epoch(),
+            build: self.build.options(),
+        }
+    }
+}
+
+fn plan_json(plan: &Plan) -> Value {
+    let parts = plan.parts().iter().map(|part| {
+        json!({
+            "file": part.checkpoint.path.display().to_string(),
+            "cluster_id": part.checkpoint.cluster_id,
+            "gpu_id": part.checkpoint.gpu_id,
+            "start_index": part.range.start,
+            "end_index": part.range.end,
+            "rows": part.rows,
+            "dtype": part.checkpoint.array.dtype.name(),
+        })
+    });
+    json!({
+        "dry_run": true,
+        "shape": [plan.array().rows(), plan.array().cols()],
+        "bytes": plan.array().payload_bytes(),
+        "rows_left_out": plan.rows_left_out(),
+        "plan": parts.collect::<Value>(),
+    })
+}
+
+fn print_plan(plan: &Plan, options: &MergeOptions, out: &mut dyn Write) -> io::Result<()> {
+    let id = |id: Option<i64>| id.map_or_else(|| "-".into(), |id| id.to_string());
+    let rows: Vec<[String; 7]> = plan
+        .parts()
+        .iter()
+        .map(|part| {
+            [
+                part.checkpoint.name(),
+                id(part.checkpoint.cluster_id),
+                id(part.checkpoint.gpu_id),
+                thousands(part.range.start),
+                thousands(part.range.end),
+                thousands(part.rows),
+                part.checkpoint.array.dtype.to_string(),
+            ]
+        })
+        .collect();
+    let head = ["file", "cluster", "gpu", "start", "end", "rows kept", "dtype"].map(String::from);
+    let widths: [usize; 7] = std::array::from_fn(|column| {
+        std::iter::once(&head).chain(&rows).map(|row| row[column].chars().count()).max().unwrap_or(0)
+    });
+    for row in std::iter::once(&head).chain(&rows) {
+        let [file, numbers @ .., dtype] = row;
+        write!(out, "{file:<0$}", widths[0])?;
+        for (number, width) in numbers.iter().zip(&widths[1..]) {
+            write!(out, "  {number:>width$}")?;
+        }
+        writeln!(out, "  {dtype}")?;
+    }
+    let array = plan.array();
+    writeln!(
+        out,
+        "\n✓ {} rows × {} columns, {} in {}",
+        thousands(array.rows()),
+        array.cols(),
+        megabytes(array.payload_bytes()),
+        options.output.display()
+    )?;
+    print_left_out(plan.rows_left_out(), out)?;
+    writeln!(out, "  nothing was written; run it without --dry-run to merge")
+}
+
+fn print_left_out(rows: u64, out: &mut dyn Write) -> io::Result<()> {
+    if rows > 0 {
+        writeln!(out, "⚠ {} rows are left out (--rows)", thousands(rows))?;
+    }
+    Ok(())
+}
+
+fn report_json(report: &MergeReport) -> Value {
+    json!({
+        "store": report.store.display().to_string(),
+        "format": report.format,
+        "shape": [report.shape.0, report.shape.1],
+        "dtype": "float32",
+        "bytes": report.bytes,
+        "seconds": report.seconds,
+        "rows_left_out": report.rows_left_out,
+        "rows_resumed": report.rows_resumed,
+        "quality_metrics": report.metadata["quality_metrics"],
+        "chunk_info": report.metadata["chunk_info"],
+        "warnings": report.warnings,
+    })
+}
+
+fn print_report(report: &MergeReport, out: &mut dyn Write) -> io::Result<()> {
+    let (rows, cols) = report.shape;
+    let checkpoints = report.metadata["chunk_info"].as_array().map_or(0, Vec::len);
+    let speed = megabytes(((rows * cols * 4) as f64 / report.seconds.max(1e-9)) as u64);
+    writeln!(
+        out,
+        "✓ {} rows × {cols} columns from {checkpoints} checkpoints in {:.2} s ({speed}/s)",
+        thousands(rows),
+        report.seconds
+    )?;
+    if report.rows_resumed > 0 {
+        writeln!(out, "  {} rows were there from an earlier run", thousands(report.rows_resumed))?;
+    }
+    print_left_out(report.rows_left_out, out)?;
+    print_quality(&report.metadata["quality_metrics"], out)?;
+    for warning in &report.warnings {
+        writeln!(out, "⚠ {warning}")?;
+    }
+    let store = report.store.display();
+    writeln!(out, "✓ {store} ({})", megabytes(report.bytes))?;
+    match report.format {
+        "npy" => writeln!(out, "  next: np.load({:?}, mmap_mode=\"r\"), or embstore verify {store}", report.store),
+        _ => writeln!(out, "  next: pickle.load(open({:?}, \"rb\")), or embstore verify {store}", report.store),
+    }
+}
+
+/// Norms in one line, and the first rows with findings.
+pub(super) fn print_quality(metrics: &Value, out: &mut dyn Write) -> io::Result<()> {
+    if let (Some(min), Some(max), Some(mean), Some(std)) = (
+        metrics["min_norm"].as_f64(),
+        metrics["max_norm"].as_f64(),
+        metrics["mean_norm"].as_f64(),
+        metrics["std_norm"].as_f64(),
+    ) {
+        writeln!(out, "  norms {min:.6} to {max:.6}, mean {mean:.6}, std {std:.3e}")?;
+    }
+    for (key, what) in
+        [("first_nan_rows", "NaN"), ("first_inf_rows", "infinity"), ("first_narrowed_rows", "narrowed to infinity")]
+    {
+        for entry in metrics[key].as_array().into_iter().flatten() {
+            let row = thousands(entry["row"].as_u64().unwrap_or(0));
+            writeln!(out, "⚠ {what} in row {row} ({})", entry["file"].as_str().unwrap_or("-"))?;
+        }
+    }
+    Ok(())
+}

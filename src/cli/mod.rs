@@ -1,0 +1,201 @@
+//! The command line: flags become options, reports become text.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. A closed pipe is not an error.
+
+mod export;
+mod info;
+mod merge;
+mod output;
+mod progress;
+mod shell;
+mod verify;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use embstore::{BuildOptions, Cancel, Error, Observer, Settings};
+use serde_json::json;
+
+use output::Output;
+use progress::Reporter;
+
+/// Set by Ctrl-C and by SIGTERM; the work stops at the next piece.
+static CANCEL: Cancel = Cancel::new();
+const INTERRUPTED: u8 = 130;
+
+/// Merge the embedding checkpoints of many GPU workers into one memory-mapped store.
+#[derive(Parser)]
+#[command(name = "embstore", version, about, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    common: Common,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  embstore merge embeddings/ -o wikipedia.npy --rows 250000 --articles wikipedia.pkl
+  embstore export wikipedia.npy --format pickle
+  embstore info embeddings/cluster1_gpu0.pkl
+  embstore verify wikipedia.npy --checkpoints embeddings/
+
+Exit codes:
+  0 done   1 failed   2 wrong usage   130 interrupted (run the same command to go on)";
+
+#[derive(Subcommand)]
+enum Verb {
+    Merge(merge::MergeArgs),
+    Export(export::ExportArgs),
+    Info(info::InfoArgs),
+    Verify(verify::VerifyArgs),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
+}
+
+#[derive(Args)]
+struct Common {
+    /// No progress and no notes; a result asked for with --json is still printed
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Print the result as one JSON object
+    #[arg(long, global = true)]
+    json: bool,
+    /// How progress is shown on stderr
+    #[arg(long, value_enum, default_value_t = ProgressMode::Auto, global = true, value_name = "MODE")]
+    progress: ProgressMode,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProgressMode {
+    /// A bar on a terminal, plain lines elsewhere
+    Auto,
+    /// A bar
+    Bar,
+    /// A line from time to time
+    Plain,
+    /// A JSON object a line
+    Json,
+    /// Nothing
+    None,
+}
+
+/// What merge and export share.
+#[derive(Args)]
+struct BuildArgs {
+    /// Replace a finished target, at the end
+    #[arg(long)]
+    force: bool,
+    /// Discard what an unfinished run has copied
+    #[arg(long)]
+    restart: bool,
+    /// Threads that copy [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+    /// Do not wait for the disk: for benchmarks and scratch disks, a power cut may lose the result
+    #[arg(long)]
+    no_sync: bool,
+}
+
+impl BuildArgs {
+    fn options(&self) -> BuildOptions {
+        let settings = Settings { threads: self.threads.map_or(0, usize::from), sync: !self.no_sync };
+        BuildOptions { force: self.force, restart: self.restart, settings }
+    }
+}
+
+/// Why a command ends without its result.
+enum Failure {
+    /// The work failed; the store, where one was being built, tells where its partial lies.
+    Work(Error, Option<PathBuf>),
+    /// A store is not sound; the findings have been printed.
+    Unsound,
+    /// The result cannot be printed.
+    Output(io::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Work(error, None)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}
+
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout with code 0, wrong usage to stderr with code 2; a closed pipe is no error.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    watch_signals();
+    let output = Output { json: cli.common.json, quiet: cli.common.quiet };
+    let reporter = Reporter::new(if cli.common.quiet { ProgressMode::None } else { cli.common.progress });
+    let observer = Observer { progress: &reporter, cancel: &CANCEL };
+    let result = match &cli.verb {
+        Verb::Merge(args) => args.run(output, observer, &reporter),
+        Verb::Export(args) => args.run(output, observer, &reporter),
+        Verb::Info(args) => args.run(output),
+        Verb::Verify(args) => args.run(output, observer, &reporter),
+        Verb::Completions(args) => args.run(),
+        Verb::Man(args) => args.run(),
+    };
+    reporter.clear();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(failure, output),
+    }
+}
+
+fn report(failure: Failure, output: Output) -> ExitCode {
+    match failure {
+        Failure::Unsound => ExitCode::FAILURE,
+        Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Failure::Output(error) => {
+            output::error(&format!("cannot write the result: {error}"), "check where stdout goes");
+            ExitCode::FAILURE
+        }
+        Failure::Work(error, target) => {
+            let partial = target.map(|target| embstore::partial_folder(&target)).filter(|folder| folder.exists());
+            let mut message = error.to_string();
+            if let Some(folder) = partial.filter(|_| error.is_cancelled()) {
+                message.push_str(&format!("\n  what has landed is kept in {}", folder.display()));
+            }
+            output::error(&message, &error.hint());
+            if output.json {
+                let result = json!({"error": message, "hint": error.hint()});
+                // Nothing is left to do about a closed pipe here.
+                let _ = output.result(&result, |_| Ok(()));
+            }
+            if error.is_cancelled() { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// The first signal asks the work to stop at the next piece, a second one ends the process at once.
+fn watch_signals() {
+    let handler = || {
+        if CANCEL.is_cancelled() {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+        CANCEL.cancel();
+    };
+    // Without a handler the signal ends the process, and the journal still makes the work resumable.
+    let _ = ctrlc::set_handler(handler);
+}
+
+/// `SOURCE_DATE_EPOCH`: the time that reproducible builds put in place of now.
+fn source_date_epoch() -> Option<SystemTime> {
+    let seconds = std::env::var("SOURCE_DATE_EPOCH").ok()?.parse().ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}

@@ -1,0 +1,147 @@
+//! Progress on stderr: a bar, plain lines, JSON lines or nothing.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use embstore::text::{megabytes, thousands};
+use embstore::{Phase, Progress};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::ProgressMode;
+
+/// Between two lines of one phase.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Shows how far the work is.
+pub(super) struct Reporter {
+    mode: ProgressMode,
+    state: Mutex<State>,
+}
+
+struct State {
+    phase: Phase,
+    rows: u64,
+    row_bytes: u64,
+    done: u64,
+    /// Rows that were there when the phase began: they do not count for speed.
+    head_start: Option<u64>,
+    began: Instant,
+    shown: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Reporter {
+    pub(super) fn new(mode: ProgressMode) -> Self {
+        let mode = match mode {
+            ProgressMode::Auto if stderr().is_terminal() => ProgressMode::Bar,
+            ProgressMode::Auto => ProgressMode::Plain,
+            mode => mode,
+        };
+        let now = Instant::now();
+        let (phase, bar) = (Phase::Plan, None);
+        let state = State { phase, rows: 0, row_bytes: 0, done: 0, head_start: None, began: now, shown: now, bar };
+        Reporter { mode, state: Mutex::new(state) }
+    }
+
+    /// Takes the bar away, before a result is printed.
+    pub(super) fn clear(&self) {
+        if let Some(bar) = self.state.lock().unwrap_or_else(PoisonError::into_inner).bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Progress for Reporter {
+    fn begin(&self, phase: Phase, rows: u64, row_bytes: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let bar = state.bar.take();
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        *state = State { phase, rows, row_bytes, done: 0, head_start: None, began: now, shown: now, bar: None };
+        match self.mode {
+            ProgressMode::Bar => state.bar = Some(bar_of(phase, rows)),
+            ProgressMode::Plain if rows > 0 => line(&format!("{} {} rows", phase.name(), thousands(rows))),
+            ProgressMode::Plain => line(phase.name()),
+            ProgressMode::Json => line(&state.json()),
+            ProgressMode::None | ProgressMode::Auto => {}
+        }
+    }
+
+    fn advance(&self, rows: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.head_start.get_or_insert(rows);
+        state.done += rows;
+        if let Some(bar) = &state.bar {
+            bar.set_position(state.done);
+            bar.set_message(state.speed());
+            return;
+        }
+        if state.shown.elapsed() < INTERVAL && state.done < state.rows {
+            return;
+        }
+        state.shown = Instant::now();
+        match self.mode {
+            ProgressMode::Plain => line(&state.text()),
+            ProgressMode::Json => line(&state.json()),
+            _ => {}
+        }
+    }
+}
+
+impl State {
+    fn bytes_per_second(&self) -> f64 {
+        let done = self.done.saturating_sub(self.head_start.unwrap_or(0));
+        (done * self.row_bytes) as f64 / self.began.elapsed().as_secs_f64().max(1e-3)
+    }
+
+    fn seconds_left(&self) -> Option<f64> {
+        let speed = self.bytes_per_second();
+        (speed > 0.0).then(|| (self.rows.saturating_sub(self.done) * self.row_bytes) as f64 / speed)
+    }
+
+    fn speed(&self) -> String {
+        let speed = megabytes(self.bytes_per_second() as u64);
+        match self.seconds_left() {
+            Some(left) => format!("{speed}/s, {left:.0} s left"),
+            None => format!("{speed}/s"),
+        }
+    }
+
+    fn text(&self) -> String {
+        let percent = 100 * self.done / self.rows.max(1);
+        let (done, rows) = (thousands(self.done), thousands(self.rows));
+        format!("{} {done} of {rows} rows ({percent} %), {}", self.phase.name(), self.speed())
+    }
+
+    fn json(&self) -> String {
+        json!({
+            "phase": self.phase.name(),
+            "rows": self.rows,
+            "done": self.done,
+            "fraction": if self.rows > 0 { Some(self.done as f64 / self.rows as f64) } else { None },
+            "bytes_per_second": self.bytes_per_second(),
+            "seconds_left": self.seconds_left(),
+        })
+        .to_string()
+    }
+}
+
+fn bar_of(phase: Phase, rows: u64) -> ProgressBar {
+    if rows == 0 {
+        let spinner = ProgressBar::new_spinner().with_message(phase.name());
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        return spinner;
+    }
+    let template = "{prefix} {bar:30} {human_pos}/{human_len} rows  {msg}";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(rows).with_style(style).with_prefix(phase.name())
+}
+
+fn line(text: &str) {
+    // With stderr closed there is nobody left to tell.
+    let _ = writeln!(stderr().lock(), "{text}");
+}

@@ -1,0 +1,128 @@
+//! Which files are meant: paths as given, and the checkpoints in a folder.
+
+use std::path::{Path, PathBuf};
+
+use embstore_formats::pickle::LocateError;
+use embstore_formats::{ArrayKind, FormatError, LocateOptions, detect};
+
+use crate::checkpoint::file_name;
+use crate::text::natural_order;
+
+/// What the workers call their files.
+pub const CHECKPOINT_PATTERN: &str = "cluster*_gpu*.pkl";
+
+/// Why no input was found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// A folder without checkpoints.
+    #[error("{}: no checkpoint in this folder{}", folder.display(), pattern.as_ref().map(|p| format!(" matches {p:?}")).unwrap_or_default())]
+    Empty {
+        /// The folder.
+        folder: PathBuf,
+        /// The pattern, where one was given.
+        pattern: Option<String>,
+    },
+    /// A path is listed twice.
+    #[error("{}: given twice", path.display())]
+    Twice {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The pattern is malformed.
+    #[error("the pattern {pattern:?} is malformed: {source}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// Where it goes wrong.
+        source: glob::PatternError,
+    },
+    /// The folder cannot be listed, or a file in it cannot be read.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+}
+
+impl InputError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            InputError::Empty { .. } => {
+                format!("fetch the checkpoints, or name them: --pattern {CHECKPOINT_PATTERN:?}")
+            }
+            InputError::Twice { .. } => "name every file once".into(),
+            InputError::Pattern { .. } => format!("a pattern looks like {CHECKPOINT_PATTERN:?}"),
+            InputError::Format(source) => source.hint(),
+        }
+    }
+}
+
+/// The files that `inputs` mean: files as they are, folders for the checkpoints in them.
+///
+/// In a folder these are the files that match `pattern`; without one, those that match [`CHECKPOINT_PATTERN`] where
+/// any does, else every file that a format recognises and that is neither a store nor a part of one.
+///
+/// # Errors
+/// Where a folder has none, or a file is meant twice.
+pub fn find(inputs: &[PathBuf], pattern: Option<&str>, options: &LocateOptions) -> Result<Vec<PathBuf>, InputError> {
+    let mut files = Vec::new();
+    for input in inputs {
+        if input.is_dir() {
+            files.extend(in_folder(input, pattern, options)?);
+        } else {
+            files.push(input.clone());
+        }
+    }
+    let mut seen: Vec<PathBuf> = files.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect();
+    seen.sort();
+    if let Some(twice) = seen.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(InputError::Twice { path: twice[0].clone() });
+    }
+    Ok(files)
+}
+
+fn in_folder(folder: &Path, pattern: Option<&str>, options: &LocateOptions) -> Result<Vec<PathBuf>, InputError> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(FormatError::io("list", folder))? {
+        let path = entry.map_err(FormatError::io("list", folder))?.path();
+        if path.is_file() && !file_name(&path).starts_with('.') {
+            files.push(path);
+        }
+    }
+    files.sort_by(|a, b| natural_order(&file_name(a), &file_name(b)));
+    let matching = |text: &str| -> Result<Vec<PathBuf>, InputError> {
+        let pattern = glob::Pattern::new(text)
+            .map_err(|source| InputError::Pattern { pattern: text.into(), source })?;
+        Ok(files.iter().filter(|path| pattern.matches(&file_name(path))).cloned().collect())
+    };
+    let mut found = matching(pattern.unwrap_or(CHECKPOINT_PATTERN))?;
+    if found.is_empty() && pattern.is_none() {
+        for path in &files {
+            if is_checkpoint(path, options) {
+                found.push(path.clone());
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(InputError::Empty { folder: folder.to_path_buf(), pattern: pattern.map(String::from) });
+    }
+    Ok(found)
+}
+
+/// Whether a file in a folder is meant. A broken file is: it must become an error and not a gap.
+fn is_checkpoint(path: &Path, options: &LocateOptions) -> bool {
+    let name = file_name(path);
+    if [".part", ".articles.parquet", ".meta.json", ".manifest.json"].iter().any(|suffix| name.ends_with(suffix)) {
+        return false;
+    }
+    let Ok(format) = detect(path) else { return false };
+    if format.store_files(path).metadata.is_some_and(|metadata| metadata.exists()) {
+        return false;
+    }
+    match format.locate(path, options) {
+        Ok(located) => !matches!(located.kind, ArrayKind::Store { .. }),
+        // A pickled list: articles.
+        Err(FormatError::Locate { source: LocateError::NoDict { .. }, .. }) => false,
+        Err(_) => true,
+    }
+}

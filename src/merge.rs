@@ -1,0 +1,275 @@
+//! Merge: checkpoints into a store.
+
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
+
+use embstore_formats::{Dtype, Fields, Format, LocateOptions, format_for_extension, format_named};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use crate::build::{ArticlesPart, BuildOptions, Job, build, check_target};
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::copy::{Source, piece_rows};
+use crate::error::Error;
+use crate::inputs;
+use crate::metadata::{Description, chunk_info, gather};
+use crate::plan::{Plan, RowRange};
+use crate::progress::{Observer, Phase};
+use crate::text::{iso8601, thousands};
+
+/// What to do with rows that hold NaN or infinities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NonFinite {
+    /// Keep them, and say so.
+    #[default]
+    Warn,
+    /// Publish nothing.
+    Error,
+}
+
+/// What to merge, and how.
+#[derive(Clone, Debug)]
+pub struct MergeOptions {
+    /// Checkpoints, or folders of them.
+    pub inputs: Vec<PathBuf>,
+    /// Which files of a folder are meant; the workers' own names where absent.
+    pub pattern: Option<String>,
+    /// The store to write.
+    pub output: PathBuf,
+    /// Its format by name; by the extension of `output` where absent.
+    pub format: Option<String>,
+    /// Rows to keep; all where absent.
+    pub rows: Option<RowRange>,
+    /// The width that every checkpoint must have.
+    pub dim: Option<u64>,
+    /// The field that holds the rows.
+    pub key: String,
+    /// Articles, one a row.
+    pub articles: Option<PathBuf>,
+    /// Name of the model; where absent, what the checkpoints agree on.
+    pub model: Option<String>,
+    /// What to do with NaN and infinities.
+    pub non_finite: NonFinite,
+    /// When the store was made; now where absent.
+    pub timestamp: Option<SystemTime>,
+    /// What to do about what is there already, and how the work is done.
+    pub build: BuildOptions,
+}
+
+impl MergeOptions {
+    /// Everything in `input` into `output`, with the defaults of the command line.
+    pub fn new(input: impl Into<PathBuf>, output: impl Into<PathBuf>) -> Self {
+        MergeOptions {
+            inputs: vec![input.into()],
+            pattern: None,
+            output: output.into(),
+            format: None,
+            rows: None,
+            dim: None,
+            key: LocateOptions::default().key,
+            articles: None,
+            model: None,
+            non_finite: NonFinite::Warn,
+            timestamp: None,
+            build: BuildOptions::default(),
+        }
+    }
+
+    fn format(&self) -> Result<&'static dyn Format, Error> {
+        match &self.format {
+            Some(name) => format_named(name),
+            None => format_for_extension(&self.output),
+        }
+        .ok_or_else(|| Error::Extension { path: self.output.clone() })
+    }
+}
+
+/// What was merged.
+#[derive(Clone, Debug)]
+pub struct MergeReport {
+    /// The store.
+    pub store: PathBuf,
+    /// Its format.
+    pub format: &'static str,
+    /// Rows and columns.
+    pub shape: (u64, u64),
+    /// Size of all its files.
+    pub bytes: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Rows of the checkpoints that were not kept.
+    pub rows_left_out: u64,
+    /// Rows that an earlier try had copied.
+    pub rows_resumed: u64,
+    /// The store's metadata: quality metrics, chunk info and the rest.
+    pub metadata: Fields,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// Finds, locates and verifies the checkpoints: what [`merge`] would copy. Writes nothing.
+///
+/// # Errors
+/// Whatever keeps the checkpoints from being one matrix.
+pub fn plan(options: &MergeOptions, observer: Observer<'_>) -> Result<Plan, Error> {
+    observer.progress.begin(Phase::Plan, 0, 0);
+    let locate = LocateOptions { key: options.key.clone() };
+    let files = inputs::find(&options.inputs, options.pattern.as_deref(), &locate)?;
+    let checkpoints = files
+        .par_iter()
+        .map(|path| {
+            let checkpoint = Checkpoint::open(path, &locate)?;
+            checkpoint.check_payload()?;
+            Ok(checkpoint)
+        })
+        .collect::<Vec<Result<_, CheckpointError>>>();
+    // Not collected as one result: the first bad file is named in the order of the names, not of the threads.
+    let checkpoints = checkpoints.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(Plan::verify(checkpoints, options.rows, options.dim)?)
+}
+
+/// Merges checkpoints into a store.
+///
+/// Nothing is written before the plan is verified; nothing is published before everything is on disk and read back.
+/// What an interrupted merge has copied is kept beside the target, and the same options continue from there.
+///
+/// # Errors
+/// See [`Error`]; none of them leaves a target that lies.
+///
+/// ```no_run
+/// use embstore::{MergeOptions, Observer, RowRange, merge};
+///
+/// let mut options = MergeOptions::new("embeddings/", "wikipedia.npy");
+/// options.rows = Some(RowRange { start: 0, end: 250_000 });
+/// options.articles = Some("wikipedia.pkl".into());
+/// let report = merge(&options, Observer::none())?;
+/// println!("{:?} in {:.1} s", report.shape, report.seconds);
+/// # Ok::<(), embstore::Error>(())
+/// ```
+pub fn merge(options: &MergeOptions, observer: Observer<'_>) -> Result<MergeReport, Error> {
+    let started = Instant::now();
+    let format = options.format()?;
+    check_target(&options.output, format, options.build.force)?;
+    let plan = plan(options, observer)?;
+    let row_range = options.rows.unwrap_or(RowRange { start: 0, end: plan.rows() });
+    let legacy = format.store_files(&options.output).metadata.is_none();
+    let job = Job {
+        target: &options.output,
+        format,
+        array: plan.array(),
+        sources: sources(&plan),
+        articles: options.articles.as_ref().map(|path| ArticlesPart {
+            path: path.clone(),
+            skip: 0,
+            total: plan.array().rows(),
+            fit: Some(RowRange { end: plan.rows(), ..row_range }),
+        }),
+        identity: identity(options, format, &plan),
+        options: options.build,
+    };
+    let timestamp = iso8601(options.timestamp.unwrap_or_else(SystemTime::now));
+    let model = options.model.clone().map_or_else(|| common_model(&plan), Value::String);
+    let built = build(
+        &job,
+        &|landed, articles| {
+            let (quality, checksum) = gather(landed, 0..u64::MAX);
+            let shape = (job.array.rows(), job.array.cols());
+            let quality_metrics = quality.to_json(shape, &|row| plan.file_of(row));
+            if options.non_finite == NonFinite::Error && quality.has_non_finite() {
+                return Err(non_finite(&quality_metrics));
+            }
+            let chunk_info = chunk_info(&plan, landed);
+            let (model, timestamp) = (model.clone(), timestamp.clone());
+            let description = Description { array: job.array, model, timestamp, quality_metrics, chunk_info, checksum, row_range };
+            Ok(description.to_fields(articles, legacy))
+        },
+        observer,
+    )?;
+    Ok(MergeReport {
+        store: options.output.clone(),
+        format: format.name(),
+        shape: (plan.array().rows(), plan.array().cols()),
+        bytes: built.bytes,
+        seconds: started.elapsed().as_secs_f64(),
+        rows_left_out: plan.rows_left_out(),
+        rows_resumed: built.rows_resumed,
+        warnings: warnings(&plan, &built.metadata),
+        metadata: built.metadata,
+    })
+}
+
+pub(crate) fn sources(plan: &Plan) -> Vec<Source<'_>> {
+    plan.parts()
+        .iter()
+        .map(|part| Source {
+            path: part.checkpoint.path.clone(),
+            identity: part.checkpoint.identity,
+            payload: &part.checkpoint.payload,
+            first: part.first,
+            rows: part.rows,
+            store_row: part.store_row,
+        })
+        .collect()
+}
+
+/// Everything that decides which bytes land where. Sources may change: their pieces tell by themselves.
+fn identity(options: &MergeOptions, format: &dyn Format, plan: &Plan) -> Value {
+    let part = |part: &crate::plan::Part| {
+        json!([part.checkpoint.path, part.range.start, part.range.end, part.first, part.rows, part.store_row])
+    };
+    json!({
+        "embstore_version": env!("CARGO_PKG_VERSION"),
+        "verb": "merge",
+        "format": format.name(),
+        "shape": [plan.array().rows(), plan.array().cols()],
+        "piece_rows": piece_rows(plan.array().cols()),
+        "key": options.key,
+        "model": options.model,
+        "articles": options.articles,
+        "parts": plan.parts().iter().map(part).collect::<Value>(),
+    })
+}
+
+/// The `model` that every checkpoint names, or none.
+fn common_model(plan: &Plan) -> Value {
+    let mut models = plan.parts().iter().map(|part| part.checkpoint.fields.get("model"));
+    match models.next().flatten() {
+        Some(first @ Value::String(_)) if models.all(|model| model == Some(first)) => first.clone(),
+        _ => Value::Null,
+    }
+}
+
+fn non_finite(metrics: &Fields) -> Error {
+    let count = |key: &str| metrics[key].as_u64().unwrap_or(0);
+    let mut first = String::new();
+    for (key, what) in [("first_nan_rows", "NaN"), ("first_inf_rows", "infinity")] {
+        for entry in metrics[key].as_array().into_iter().flatten() {
+            let (row, file) = (entry["row"].as_u64().unwrap_or(0), entry["file"].as_str().unwrap_or("?"));
+            first.push_str(&format!("\n  {what} in row {} ({file})", thousands(row)));
+        }
+    }
+    Error::NonFinite { nan_rows: count("nan_rows"), inf_rows: count("inf_rows"), first }
+}
+
+fn warnings(plan: &Plan, metadata: &Fields) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for part in plan.parts() {
+        let checkpoint = &part.checkpoint;
+        warnings.extend(checkpoint.notes.iter().map(|note| format!("{}: {note}", checkpoint.name())));
+        if checkpoint.array.dtype != Dtype::Float32 {
+            warnings.push(format!("{}: {} was converted to float32", checkpoint.name(), checkpoint.array.dtype));
+        }
+    }
+    for (count, what) in [
+        ("nan_rows", "hold NaN"),
+        ("inf_rows", "hold infinities"),
+        ("zero_rows", "are all zero"),
+        ("narrowed_to_inf", "became infinite in float32"),
+    ] {
+        let count = metadata["quality_metrics"][count].as_u64().unwrap_or(0);
+        if count > 0 {
+            warnings.push(format!("{} rows {what}", thousands(count)));
+        }
+    }
+    warnings
+}

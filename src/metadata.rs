@@ -1,0 +1,108 @@
+//! The metadata of a store: the keys of the legacy dict, and what identifies the content.
+
+use std::ops::Range;
+
+use embstore_formats::articles::ArticlesWritten;
+use embstore_formats::{ArrayMeta, Checksum, Fields};
+use serde_json::{Value, json};
+
+use crate::journal::Landed;
+use crate::plan::{Part, Plan, RowRange};
+use crate::quality::Quality;
+use crate::text::iso8601;
+
+/// Keys of the metadata that are not part of the legacy dict.
+const OWN_KEYS: [&str; 5] = ["embstore_version", "store_id", "row_range", "matrix", "articles"];
+
+/// What is said about a matrix, whatever it came from.
+pub(crate) struct Description {
+    pub(crate) array: ArrayMeta,
+    pub(crate) model: Value,
+    pub(crate) timestamp: String,
+    pub(crate) quality_metrics: Fields,
+    pub(crate) chunk_info: Value,
+    pub(crate) checksum: Checksum,
+    /// Rows of the checkpoints that are kept.
+    pub(crate) row_range: RowRange,
+}
+
+impl Description {
+    /// The metadata in its order. `legacy` leaves out what the legacy dict does not have.
+    pub(crate) fn to_fields(&self, articles: Option<&ArticlesWritten>, legacy: bool) -> Fields {
+        let (rows, cols) = (self.array.rows(), self.array.cols());
+        let mut fields = Fields::new();
+        let mut put = |key: &str, value: Value| fields.insert(key.into(), value);
+        put("total_articles", json!(rows));
+        put("embedding_dim", json!(cols));
+        put("model", self.model.clone());
+        put("timestamp", json!(self.timestamp));
+        put("shape", json!([rows, cols]));
+        put("quality_metrics", Value::Object(self.quality_metrics.clone()));
+        put("chunk_info", self.chunk_info.clone());
+        put("embstore_version", json!(env!("CARGO_PKG_VERSION")));
+        put("store_id", json!(store_id(self.array, self.checksum, articles)));
+        put("row_range", json!([self.row_range.start, self.row_range.end]));
+        put("matrix", measured(self.checksum));
+        put("articles", articles.map_or(Value::Null, |written| {
+            let mut entry = measured(written.checksum);
+            entry["count"] = json!(written.count);
+            entry
+        }));
+        if legacy {
+            OWN_KEYS.iter().for_each(|key| drop(fields.shift_remove(*key)));
+        }
+        fields
+    }
+}
+
+fn measured(checksum: Checksum) -> Value {
+    json!({"bytes": checksum.len(), "checksum": checksum.to_string()})
+}
+
+/// Derived from shape and content: the same rows and articles have the same id wherever they were merged.
+pub(crate) fn store_id(array: ArrayMeta, matrix: Checksum, articles: Option<&ArticlesWritten>) -> String {
+    let articles = articles.map_or(0, |written| written.checksum.value());
+    let shape = Checksum::of(format!("{}x{}", array.rows(), array.cols()).as_bytes());
+    format!("{:016x}{:016x}", matrix.value() ^ shape.value(), articles)
+}
+
+/// Quality and checksum of the rows `rows`, which begin and end with pieces.
+pub(crate) fn gather(landed: &Landed, rows: Range<u64>) -> (Quality, Checksum) {
+    let (mut quality, mut checksum) = (Quality::default(), Checksum::default());
+    for piece in landed.range(rows).map(|(_, piece)| piece) {
+        quality.merge(&piece.quality);
+        checksum = checksum.then(piece.checksum());
+    }
+    (quality, checksum)
+}
+
+/// One entry a checkpoint, in row order.
+pub(crate) fn chunk_info(plan: &Plan, landed: &Landed) -> Value {
+    let chunk = |part: &Part| {
+        let checkpoint = &part.checkpoint;
+        let entry = json!({
+            "file": checkpoint.name(),
+            "cluster_id": checkpoint.cluster_id,
+            "gpu_id": checkpoint.gpu_id,
+            "start_index": part.range.start,
+            "end_index": part.range.end,
+            "source": {
+                "bytes": checkpoint.identity.size,
+                "modified": iso8601(checkpoint.identity.modified()),
+                "dtype": checkpoint.array.dtype.name(),
+            },
+        });
+        measured_chunk(entry, part.store_row..part.store_row + part.rows, plan.array().cols(), landed)
+    };
+    plan.parts().iter().map(chunk).collect()
+}
+
+/// An entry of `chunk_info` with what was measured over its rows of the store.
+pub(crate) fn measured_chunk(mut entry: Value, rows: Range<u64>, cols: u64, landed: &Landed) -> Value {
+    let (quality, checksum) = gather(landed, rows.clone());
+    let count = rows.end - rows.start;
+    entry["rows"] = json!(count);
+    entry["quality"] = Value::Object(quality.to_json((count, cols), &|_| None));
+    entry["source"]["checksum"] = json!(checksum.to_string());
+    entry
+}

@@ -1,0 +1,90 @@
+//! What the library tells a caller while it works, and how a caller stops it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A stage of the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Checkpoints are located and verified.
+    Plan,
+    /// Rows are copied and measured.
+    Copy,
+    /// Articles are still read after the rows have landed.
+    Articles,
+    /// Everything is written to disk and checked.
+    Sync,
+    /// A store is read again.
+    Verify,
+}
+
+impl Phase {
+    /// The word for it in progress lines.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Plan => "plan",
+            Phase::Copy => "copy",
+            Phase::Articles => "articles",
+            Phase::Sync => "sync",
+            Phase::Verify => "verify",
+        }
+    }
+}
+
+/// Hears how far the work is. Called from several threads.
+pub trait Progress: Sync {
+    /// A phase begins; it has `rows` rows of `row_bytes` bytes, where that is known (else 0).
+    fn begin(&self, phase: Phase, rows: u64, row_bytes: u64);
+    /// So many rows more are done. The fraction is their sum over the phase's rows.
+    fn advance(&self, rows: u64);
+}
+
+/// Hears nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&self, _phase: Phase, _rows: u64, _row_bytes: u64) {}
+    fn advance(&self, _rows: u64) {}
+}
+
+/// A flag that stops the work at the next piece. What has landed is kept.
+#[derive(Debug, Default)]
+pub struct Cancel(AtomicBool);
+
+impl Cancel {
+    /// A flag that is not set.
+    #[must_use]
+    pub const fn new() -> Self {
+        Cancel(AtomicBool::new(false))
+    }
+
+    /// Asks the work to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked to stop.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The two ends of a conversation with the caller: what is told, and whether to stop.
+#[derive(Clone, Copy)]
+pub struct Observer<'a> {
+    /// Hears how far the work is.
+    pub progress: &'a dyn Progress,
+    /// Stops it.
+    pub cancel: &'a Cancel,
+}
+
+impl Observer<'static> {
+    /// For a caller that neither listens nor stops.
+    #[must_use]
+    pub fn none() -> Self {
+        static NEVER: Cancel = Cancel::new();
+        Observer { progress: &Silent, cancel: &NEVER }
+    }
+}
