@@ -1,8 +1,9 @@
 """Kill a merge at random moments, run the same command again, and compare with an undisturbed run, byte for byte.
 
 Every round kills the same partial once or several times, then lets the command finish. A kill counts when it lands in
-mid-copy: the process died of it, the partial is there and nothing is published yet. The timestamp is fixed by
-SOURCE_DATE_EPOCH, so every byte of the store must be equal.
+mid-copy: the process died of it, the partial is there and nothing is published yet. Before some kills the process is
+stopped a few times for a quarter of a second, which is what a busy machine does to it: a fast disk would otherwise
+leave no time for the journal. The timestamp is fixed by SOURCE_DATE_EPOCH, so every byte of the store must be equal.
 
     python scripts/kill_test.py --kills 50
     python scripts/kill_test.py --kills 5000 --rows 100000 --format pickle
@@ -25,6 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from make_checkpoints import write_articles, write_checkpoints
+
+
+NAP = 0.25
 
 
 @dataclass
@@ -91,12 +95,21 @@ class Tally:
     resumed_rows: int = 0
 
 
-def kill_once(job: Job, delay: float, tally: Tally) -> None:
-    """Start the merge, kill it ``delay`` seconds after its partial appeared, and note where that landed."""
+def nap(child: subprocess.Popen) -> None:
+    child.send_signal(signal.SIGSTOP)
+    time.sleep(NAP)
+    child.send_signal(signal.SIGCONT)
+
+
+def kill_once(job: Job, delay: float, naps: int, tally: Tally) -> None:
+    """Start the merge, kill it after it ran for ``delay`` seconds with its partial there, and note where that landed."""
     child = job.start_copying()
     if child is None:
         return
-    time.sleep(delay)
+    for _ in range(naps):
+        time.sleep(delay / (naps + 1))
+        nap(child)
+    time.sleep(delay / (naps + 1))
     child.send_signal(signal.SIGKILL)
     child.communicate()
     if child.returncode == -signal.SIGKILL:
@@ -126,7 +139,7 @@ def campaign(job: Job, kills: int, seed: int = 0, log=lambda line: None) -> Tall
     while tally.mid_copy < kills:
         job.clear()
         for _ in range(rng.choice((1, 1, 2, 4))):
-            kill_once(job, rng.uniform(0, span), tally)
+            kill_once(job, rng.uniform(0, span), rng.choice((0, 0, 1, 3)), tally)
         rows = job.finish()["rows_resumed"]
         tally.resumes += 1
         tally.resumed_rows += rows > 0

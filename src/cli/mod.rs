@@ -57,6 +57,7 @@ enum Verb {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Output")]
 struct Common {
     /// No progress and no notes; a result asked for with --json is still printed
     #[arg(long, short, global = true)]

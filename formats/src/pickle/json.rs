@@ -82,7 +82,8 @@ impl Writer<'_> {
         let mut entries = self.tree.entries(id);
         while self.left > 0 {
             let Some((key, value)) = entries.next() else { break };
-            let key = match self.value(key, depth) {
+            // Keys are written shallowly: text within text within text doubles its backslashes each time.
+            let key = match self.value(key, depth.min(2)) {
                 Value::String(text) => text,
                 other => other.to_string(),
             };

@@ -219,10 +219,12 @@ impl<'a> Lexer<'a> {
     /// Python 2's `repr`: what is between the quotes.
     fn quoted(&mut self) -> Result<Op, PickleError> {
         let offset = self.offset() + 1;
-        let first = self.window.byte()?;
-        let len = self.line()?;
-        let closed = |_: &u64| self.window.behind(2)[0] == first && matches!(first, b'\'' | b'"');
-        let Some(len) = len.checked_sub(1).filter(closed) else {
+        let quote = self.window.byte()?;
+        if !matches!(quote, b'\'' | b'"') {
+            return Err(self.bad("string"));
+        }
+        let closed = self.line()?;
+        let Some(len) = closed.checked_sub(1).filter(|_| self.window.behind(2)[0] == quote) else {
             return Err(self.bad("string"));
         };
         if len <= INLINE as u64 {

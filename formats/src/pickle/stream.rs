@@ -24,7 +24,8 @@ use super::tree::read_span;
 
 /// Receives the items of one long list, one by one, instead of having them kept in memory.
 ///
-/// The list is the pickle's top-level value, or a value of the dict that is.
+/// The list is the pickle's top-level value, or a value of the dict that is. (The one list in a dict of one entry within
+/// that dict looks the same until it is complete, and is asked for, too.)
 pub trait ItemSink {
     /// Whether to hand over the items of the list under this key, or of the top-level list (`None`).
     fn wants(&mut self, key: Option<&str>) -> bool;

@@ -203,9 +203,9 @@ impl Tree {
     }
 
     fn is_text(&self, id: NodeId, text: &str) -> bool {
-        match self.node(id) {
-            Node::Text { form: Form::Str | Form::StrMade | Form::Py2, .. } => {
-                self.encoded(id).is_some_and(|bytes| bytes == text.as_bytes())
+        match *self.node(id) {
+            Node::Text { form: Form::Str | Form::StrMade | Form::Py2, len, .. } => {
+                len == text.len() as u64 && self.encoded(id) == Some(text.as_bytes())
             }
             _ => self.text(id).is_some_and(|found| found == text),
         }
@@ -315,7 +315,11 @@ pub(super) fn read_span(source: &dyn Source, offset: u64, len: u64) -> Result<Ve
 /// A `str`, or a Python 2 string that is one: UTF-8 if it can be, else Latin-1. Lone surrogates become U+FFFD.
 fn to_text(form: Form, encoded: &[u8]) -> Option<Cow<'_, str>> {
     match form {
-        Form::Str | Form::StrMade => Some(String::from_utf8_lossy(encoded)),
+        // Much faster than the lossy way where nothing is lost.
+        Form::Str | Form::StrMade => match str::from_utf8(encoded) {
+            Ok(text) => Some(text.into()),
+            Err(_) => Some(String::from_utf8_lossy(encoded)),
+        },
         Form::StrEscaped => unescape(encoded).map(Cow::from),
         Form::Py2 => Some(utf8_or_latin1(encoded)),
         Form::Py2Repr => decode_all(Coding::PythonRepr, encoded).map(|bytes| utf8_or_latin1(&bytes).into_owned().into()),

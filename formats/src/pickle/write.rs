@@ -114,7 +114,8 @@ fn header(array: &ArrayMeta) -> Vec<u8> {
         Ok(len) => [b"B".as_slice(), &len.to_le_bytes()].concat(),
         Err(_) => [b"\x8e".as_slice(), &len.to_le_bytes()].concat(),
     };
-    let filler = PAYLOAD - out.len() - length.len() - b"B\0\0\0\00".len();
+    // BINBYTES with its length before the filler, POP behind it.
+    let filler = PAYLOAD - out.len() - length.len() - (1 + 4 + 1);
     out.push(b'B');
     out.extend_from_slice(&(filler as u32).to_le_bytes());
     out.resize(out.len() + filler, 0);

@@ -58,7 +58,7 @@ def arrays(value, path):
         yield [path, element(value.dtype), list(value.shape), crc(value)]
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from arrays(item, f"{path}/{Plain().key(key)}")
+            yield from arrays(item, f"{path}/{Plain('').key(key)}")
     elif isinstance(value, (list, tuple)):
         for i, item in enumerate(value[:1024]):
             yield from arrays(item, f"{path}/{i}")
@@ -67,7 +67,8 @@ def arrays(value, path):
 class Plain:
     """The JSON form, of at most 10,000 values."""
 
-    def __init__(self):
+    def __init__(self, path):
+        self.path = path
         self.left = 10_000
 
     def key(self, key):
@@ -92,10 +93,10 @@ class Plain:
                     break
                 out.append(self.value(item))
             return out + [{"more": len(value) - len(out)}] if len(out) < len(value) else out
-        return scalar(value)
+        return scalar(value, self.path)
 
 
-def scalar(value):
+def scalar(value, path):
     if isinstance(value, np.ndarray):
         return {"array": {"shape": list(value.shape), "dtype": element(value.dtype)}}
     if isinstance(value, np.generic) and not isinstance(value, (str, bytes, float)):
@@ -113,6 +114,8 @@ def scalar(value):
         return value if math.isfinite(value) else "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     if isinstance(value, complex):
         return f"({value.real:g}{value.imag:+g}j)"
+    if isinstance(value, np.bytes_) and "py27" in str(path):
+        return value.decode()  # Python 2's only string
     if isinstance(value, (bytes, bytearray)):
         return {"bytes": len(value)}
     if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
@@ -142,7 +145,7 @@ def line(path):
     if reason := refused(path):
         return {"file": name, "refused": reason}
     value = Names(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    return {"file": name, "value": Plain().value(value), "arrays": list(arrays(value, ""))}
+    return {"file": name, "value": Plain(path).value(value), "arrays": list(arrays(value, ""))}
 
 
 def articles(count):
