@@ -24,6 +24,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let written = sink.finish()?;
     let mut out = std::io::stdout().lock();
-    std::io::Write::write_fmt(&mut out, format_args!("{} articles, {} bytes\n", written.count, written.checksum.len()))?;
+    std::io::Write::write_fmt(
+        &mut out,
+        format_args!("{} articles, {} bytes\n", written.count, written.checksum.len()),
+    )?;
     Ok(())
 }

@@ -139,7 +139,7 @@ def campaign(job: Job, kills: int, seed: int = 0, log=lambda line: None) -> Tall
     while tally.mid_copy < kills:
         job.clear()
         for _ in range(rng.choice((1, 1, 2, 4))):
-            kill_once(job, rng.uniform(0, span), rng.choice((0, 0, 1, 3)), tally)
+            kill_once(job, rng.uniform(0, span), rng.choice((0, 1, 2, 4)), tally)
         rows = job.finish()["rows_resumed"]
         tally.resumes += 1
         tally.resumed_rows += rows > 0

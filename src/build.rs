@@ -13,8 +13,8 @@ use crate::copy::{Destination, Settings, Source, copy};
 use crate::error::Error;
 use crate::identity::Identity;
 use crate::journal::{Journal, Landed};
-use crate::plan::RowRange;
 use crate::partial::{Partial, PartialError, complete_publication, partial_folder};
+use crate::plan::RowRange;
 use crate::progress::{Observer, Phase};
 use crate::read_back::read_back;
 

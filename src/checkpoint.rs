@@ -197,7 +197,9 @@ mod tests {
         let ids = |name: &str| ids_in_name(Path::new(name));
         assert_eq!(ids("embeddings/cluster1_gpu3.pkl"), Some((1, 3)));
         assert_eq!(ids("cluster12_gpu07.pkl"), Some((12, 7)));
-        for name in ["cluster_gpu3.pkl", "cluster1_gpu.pkl", "cluster1_gpu3.npy", "xcluster1_gpu3.pkl", "cluster-1_gpu3.pkl"] {
+        for name in
+            ["cluster_gpu3.pkl", "cluster1_gpu.pkl", "cluster1_gpu3.npy", "xcluster1_gpu3.pkl", "cluster-1_gpu3.pkl"]
+        {
             assert_eq!(ids(name), None, "{name}");
         }
     }

@@ -29,11 +29,8 @@ impl Identity {
     #[must_use]
     pub fn modified(&self) -> SystemTime {
         let seconds = Duration::from_secs(self.modified.0.unsigned_abs());
-        let whole = if self.modified.0 < 0 {
-            SystemTime::UNIX_EPOCH - seconds
-        } else {
-            SystemTime::UNIX_EPOCH + seconds
-        };
+        let whole =
+            if self.modified.0 < 0 { SystemTime::UNIX_EPOCH - seconds } else { SystemTime::UNIX_EPOCH + seconds };
         whole + Duration::from_nanos(self.modified.1.unsigned_abs())
     }
 }

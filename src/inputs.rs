@@ -73,7 +73,8 @@ pub fn find(inputs: &[PathBuf], pattern: Option<&str>, options: &LocateOptions) 
             files.push(input.clone());
         }
     }
-    let mut seen: Vec<PathBuf> = files.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect();
+    let mut seen: Vec<PathBuf> =
+        files.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect();
     seen.sort();
     if let Some(twice) = seen.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(InputError::Twice { path: twice[0].clone() });
@@ -91,8 +92,8 @@ fn in_folder(folder: &Path, pattern: Option<&str>, options: &LocateOptions) -> R
     }
     files.sort_by(|a, b| natural_order(&file_name(a), &file_name(b)));
     let matching = |text: &str| -> Result<Vec<PathBuf>, InputError> {
-        let pattern = glob::Pattern::new(text)
-            .map_err(|source| InputError::Pattern { pattern: text.into(), source })?;
+        let pattern =
+            glob::Pattern::new(text).map_err(|source| InputError::Pattern { pattern: text.into(), source })?;
         Ok(files.iter().filter(|path| pattern.matches(&file_name(path))).cloned().collect())
     };
     let mut found = matching(pattern.unwrap_or(CHECKPOINT_PATTERN))?;

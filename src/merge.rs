@@ -180,7 +180,8 @@ pub fn merge(options: &MergeOptions, observer: Observer<'_>) -> Result<MergeRepo
             }
             let chunk_info = chunk_info(&plan, landed);
             let (model, timestamp) = (model.clone(), timestamp.clone());
-            let description = Description { array: job.array, model, timestamp, quality_metrics, chunk_info, checksum, row_range };
+            let description =
+                Description { array: job.array, model, timestamp, quality_metrics, chunk_info, checksum, row_range };
             Ok(description.to_fields(articles, legacy))
         },
         observer,

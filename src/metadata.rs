@@ -43,11 +43,14 @@ impl Description {
         put("store_id", json!(store_id(self.array, self.checksum, articles)));
         put("row_range", json!([self.row_range.start, self.row_range.end]));
         put("matrix", measured(self.checksum));
-        put("articles", articles.map_or(Value::Null, |written| {
-            let mut entry = measured(written.checksum);
-            entry["count"] = json!(written.count);
-            entry
-        }));
+        put(
+            "articles",
+            articles.map_or(Value::Null, |written| {
+                let mut entry = measured(written.checksum);
+                entry["count"] = json!(written.count);
+                entry
+            }),
+        );
         if legacy {
             OWN_KEYS.iter().for_each(|key| drop(fields.shift_remove(*key)));
         }

@@ -284,7 +284,8 @@ mod tests {
             let target = folder.path().join("w.npy");
             fs::write(target.with_extension("meta"), "old").expect("writable");
             let partial = stage(&target, &names);
-            let renames = Renames { files: names.map(String::from).into(), metadata: Some("w.meta".into()), stale: vec![] };
+            let renames =
+                Renames { files: names.map(String::from).into(), metadata: Some("w.meta".into()), stale: vec![] };
             let list = serde_json::to_string(&renames).expect("plain");
             fs::write(partial.folder().join(PUBLISH), list).expect("writable");
             if cut > 0 {

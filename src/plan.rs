@@ -42,7 +42,9 @@ impl FromStr for RowRange {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |part: &str| {
-            part.replace(['_', ','], "").parse::<u64>().map_err(|_| format!("{part:?} is no number of rows; use N or A:B"))
+            part.replace(['_', ','], "")
+                .parse::<u64>()
+                .map_err(|_| format!("{part:?} is no number of rows; use N or A:B"))
         };
         let (start, end) = match text.split_once(':') {
             Some((start, end)) => (number(start)?, number(end)?),
@@ -213,7 +215,9 @@ impl PlanError {
             PlanError::Width { .. } => "merge only checkpoints of one model".into(),
             PlanError::Dim { .. } => "leave --dim out, or merge only checkpoints of that width".into(),
             PlanError::Columns { .. } => "check how the array was saved".into(),
-            PlanError::MixedRanges { .. } => "merge files with start_index and bare arrays apart from each other".into(),
+            PlanError::MixedRanges { .. } => {
+                "merge files with start_index and bare arrays apart from each other".into()
+            }
             PlanError::RowsBeyondEnd { have, .. } => format!("ask for at most --rows {have}"),
             PlanError::TooLarge { .. } => "check the ranges of the checkpoints".into(),
         }
@@ -226,11 +230,7 @@ impl Plan {
     ///
     /// # Errors
     /// One variant for every way in which they can fail to, with what was expected and what was got.
-    pub fn verify(
-        checkpoints: Vec<Checkpoint>,
-        rows: Option<RowRange>,
-        dim: Option<u64>,
-    ) -> Result<Self, PlanError> {
+    pub fn verify(checkpoints: Vec<Checkpoint>, rows: Option<RowRange>, dim: Option<u64>) -> Result<Self, PlanError> {
         let cols = width(&checkpoints, dim)?;
         let ranged = in_order(checkpoints)?;
         let total = contiguous(&ranged)?;

@@ -3,7 +3,7 @@
 //! Sums of squares and statistics accumulate in f64. Every piece of fixed size is measured by itself (two passes over
 //! its norms) and pieces merge in row order (Chan, Golub, LeVeque 1979), so the result depends neither on threads nor
 //! on the order in which pieces finish. A difference of means keeps the variance of unit-norm rows, which the
-//! textbook E[x²] − E[x]² loses to cancellation.
+//! textbook `E[x²] − E[x]²` loses to cancellation.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_spread_of_unit_norm_rows_survives() {
-        // Norms 1 ± 1e-7: E[x²] − E[x]² would be all rounding.
+        // Norms 1 ± 1e-7: `E[x²] − E[x]²` would be all rounding.
         let values: Vec<f32> = (0..10_000).map(|i| if i % 2 == 0 { 1.000_000_1 } else { 0.999_999_9 }).collect();
         let std = measure(&values, 1, 64).norms.std();
         assert!((std - 1.1e-7).abs() < 1e-8, "{std}");

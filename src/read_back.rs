@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use embstore_formats::articles::ArticlesWritten;
+use embstore_formats::articles::{ArticlesWritten, parquet_count};
 use embstore_formats::{ArrayKind, Checksum, Fields, FormatError, LocateOptions, StoreFiles};
 use serde_json::Value;
 
@@ -28,10 +28,15 @@ pub(crate) fn read_back(
         return Err(differs(format!("{:?} in place of {:?}", located.array, job.array)));
     }
     let written = articles.map_or(0, |articles| articles.count);
+    let count = match (located.kind, &staged.articles) {
+        (ArrayKind::Store { articles }, _) => articles,
+        (_, Some(file)) if articles.is_some() => parquet_count(file)?,
+        _ => 0,
+    };
+    if count != written {
+        return Err(differs(format!("{count} articles in place of {written}")));
+    }
     match (located.kind, &staged.metadata) {
-        (ArrayKind::Store { articles }, _) if articles != written => {
-            return Err(differs(format!("{articles} articles in place of {written}")));
-        }
         (ArrayKind::Store { .. }, _) if located.fields != *metadata => {
             return Err(differs("other metadata".into()));
         }

@@ -186,7 +186,10 @@ fn compare_checkpoints(
         problems.push(format!("row {} differs from {file}", thousands(*row)));
     }
     if differing.len() > NAMED_ROWS {
-        problems.push(format!("{} rows more differ from their checkpoints", thousands((differing.len() - NAMED_ROWS) as u64)));
+        problems.push(format!(
+            "{} rows more differ from their checkpoints",
+            thousands((differing.len() - NAMED_ROWS) as u64)
+        ));
     }
     Ok(())
 }

@@ -8,7 +8,9 @@ use common::{Workshop, rows_of};
 use embstore::checkpoint::{Checkpoint, CheckpointError};
 use embstore::formats::{LocateOptions, articles};
 use embstore::plan::PlanError;
-use embstore::{Error, ExportOptions, MergeOptions, NonFinite, Observer, RowRange, VerifyOptions, export, merge, verify};
+use embstore::{
+    Error, ExportOptions, MergeOptions, NonFinite, Observer, RowRange, VerifyOptions, export, merge, verify,
+};
 use serde_json::json;
 
 fn options(workshop: &Workshop) -> MergeOptions {
@@ -203,7 +205,8 @@ fn a_finished_store_is_replaced_only_when_told_to() {
 
 fn write_articles(workshop: &Workshop, count: usize) -> std::path::PathBuf {
     let path = workshop.path("articles.jsonl");
-    let lines = (0..count).map(|i| format!("{{\"id\": {i}, \"title\": \"Năe {i}\", \"url\": \"u/{i}\", \"text\": \"…\"}}\n"));
+    let lines =
+        (0..count).map(|i| format!("{{\"id\": {i}, \"title\": \"Năe {i}\", \"url\": \"u/{i}\", \"text\": \"…\"}}\n"));
     std::fs::write(&path, lines.collect::<String>()).expect("writable");
     path
 }

@@ -22,8 +22,12 @@ struct Part {
 fn part() -> impl Strategy<Value = Part> {
     // numpy has no dtype code for bfloat16 in .npy files.
     let dtype = prop_oneof![Just(Dtype::Float16), Just(Dtype::Float32), Just(Dtype::Float64)];
-    (0usize..40, dtype, any::<bool>(), any::<bool>())
-        .prop_map(|(rows, dtype, big_endian, fortran)| Part { rows, dtype, big_endian, fortran })
+    (0usize..40, dtype, any::<bool>(), any::<bool>()).prop_map(|(rows, dtype, big_endian, fortran)| Part {
+        rows,
+        dtype,
+        big_endian,
+        fortran,
+    })
 }
 
 /// Writes a part as numpy would, and appends what float32 makes of it to `expected`.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crc_fast::{CrcAlgorithm, Digest, checksum, checksum_combine};
+use crc_fast::{CrcAlgorithm, Digest, checksum};
 
 const ALGORITHM: CrcAlgorithm = CrcAlgorithm::Crc64Nvme;
 const PREFIX: &str = "crc64nvme:";
@@ -41,14 +41,13 @@ impl Checksum {
         }
     }
 
-    /// The checksum of this run followed directly by `next`. Costs as much as measuring a megabyte: for pieces, not for
-    /// blocks (see [`Hasher`]).
+    /// The checksum of this run followed directly by `next`.
     #[must_use]
     pub fn then(self, next: Checksum) -> Self {
         match (self.len, next.len) {
             (0, _) => next,
             (_, 0) => self,
-            _ => Checksum { crc: checksum_combine(ALGORITHM, self.crc, next.crc, next.len), len: self.len + next.len },
+            _ => Checksum { crc: multiply(power_of_x(8 * next.len), self.crc) ^ next.crc, len: self.len + next.len },
         }
     }
 
@@ -76,6 +75,41 @@ impl Checksum {
     pub fn value(&self) -> u64 {
         self.crc
     }
+}
+
+// Putting two CRCs together (Mark Adler, zlib's crc32_combine): crc(AB) = crc(A) · x^(8·len(B)) + crc(B) modulo the
+// polynomial. The CRC crate does this with 64 × 64 bit matrices, which takes 0.2 ms a time; this takes microseconds.
+
+/// CRC-64/NVME's polynomial, lowest power in the highest bit as all values here.
+const POLYNOMIAL: u64 = 0x9a6c_9329_ac4b_c9b5;
+/// x^(2^k) modulo the polynomial.
+const SQUARES: [u64; 64] = {
+    let mut squares = [1 << 62; 64];
+    let mut k = 1;
+    while k < 64 {
+        squares[k] = multiply(squares[k - 1], squares[k - 1]);
+        k += 1;
+    }
+    squares
+};
+
+/// a · b modulo the polynomial.
+const fn multiply(a: u64, mut b: u64) -> u64 {
+    let (mut product, mut bit) = (0, 1 << 63);
+    while bit != 0 {
+        if a & bit != 0 {
+            product ^= b;
+        }
+        b = if b & 1 != 0 { (b >> 1) ^ POLYNOMIAL } else { b >> 1 };
+        bit >>= 1;
+    }
+    product
+}
+
+/// x^n modulo the polynomial.
+fn power_of_x(n: u64) -> u64 {
+    let bits = (0..64).filter(|k| n >> k & 1 != 0);
+    bits.fold(1 << 63, |power, k| multiply(SQUARES[k], power))
 }
 
 /// Measures bytes as they come.
@@ -131,6 +165,13 @@ mod tests {
         let bytes: Vec<u8> = (0..10_000u32).map(|i| (i * 7 % 251) as u8).collect();
         let whole = Checksum::of(&bytes);
         for cut in [0, 1, 4095, 9_999, 10_000] {
+            let library = crc_fast::checksum_combine(
+                ALGORITHM,
+                Checksum::of(&bytes[..cut]).value(),
+                Checksum::of(&bytes[cut..]).value(),
+                (bytes.len() - cut) as u64,
+            );
+            assert_eq!(library, whole.value(), "cut at {cut}");
             assert_eq!(Checksum::of(&bytes[..cut]).then(Checksum::of(&bytes[cut..])), whole, "cut at {cut}");
         }
         assert_eq!(Checksum::parse(&whole.to_string(), whole.len()), Some(whole));

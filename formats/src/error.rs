@@ -102,7 +102,9 @@ impl FormatError {
             FormatError::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => "check the path".into(),
                 io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder".into(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space, then run it again".into(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free some space, then run it again".into()
+                }
                 _ => "check the disk, then run it again".into(),
             },
             FormatError::Unknown { hint, .. } => (*hint).into(),

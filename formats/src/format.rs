@@ -219,7 +219,8 @@ fn foreign(probe: &Probe) -> Option<(&'static str, &'static str)> {
     if probe.len == 0 {
         return Some(("empty", "fetch it again or re-run that worker"));
     }
-    if probe.head.len() > 9 && probe.head[8] == b'{' && u64::from_le_bytes(probe.head[..8].try_into().ok()?) < probe.len {
+    if probe.head.len() > 9 && probe.head[8] == b'{' && u64::from_le_bytes(probe.head[..8].try_into().ok()?) < probe.len
+    {
         return Some(("a safetensors file", RESAVE));
     }
     TABLE.iter().find(|(magic, ..)| probe.head.starts_with(magic)).map(|(_, found, hint)| (*found, *hint))

@@ -39,7 +39,7 @@ pub use checksum::{Checksum, Hasher};
 pub use dtype::{ByteOrder, Dtype, Order};
 pub use error::FormatError;
 pub use format::{
-    ArrayKind, Confidence, FORMATS, Fields, Format, Located, LocateOptions, Probe, StoreFiles, Target,
-    detect, format_for_extension, format_named,
+    ArrayKind, Confidence, FORMATS, Fields, Format, LocateOptions, Located, Probe, StoreFiles, Target, detect,
+    format_for_extension, format_named,
 };
 pub use rows::{CodedRows, Payload, Region, RowReader};

@@ -196,7 +196,8 @@ fn fill(bytes: &mut Bytes, array: &ArrayMeta, first: u64, out: &mut [u8]) -> io:
     match bytes {
         Bytes::At { file, offset } => file.read_exact_at(out, *offset + first * array.row_bytes()),
         Bytes::Stream { decoder, next_row } => {
-            let skip = first.checked_sub(*next_row).ok_or_else(|| io::Error::other("a coded payload is read forward"))?;
+            let skip =
+                first.checked_sub(*next_row).ok_or_else(|| io::Error::other("a coded payload is read forward"))?;
             let skip_bytes = skip * array.row_bytes();
             if io::copy(&mut decoder.by_ref().take(skip_bytes), &mut io::sink())? < skip_bytes {
                 return Err(io::ErrorKind::UnexpectedEof.into());

@@ -1,5 +1,7 @@
 //! What the scanner finds in every fixture, against what Python loads from it (`data/golden.py`).
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
+
 mod common;
 
 use common::{arrays, crc32, data, payload, read};
@@ -65,8 +67,13 @@ fn every_fixture_holds_what_python_loads() {
             .collect();
         same(name, &Value::from(found), &line["arrays"]);
     }
-    assert_eq!(files, std::fs::read_dir(data().join("pickle")).unwrap().flat_map(|folder| {
-        std::fs::read_dir(folder.unwrap().path()).unwrap()
-    }).count() + 6);
+    assert_eq!(
+        files,
+        std::fs::read_dir(data().join("pickle"))
+            .unwrap()
+            .flat_map(|folder| { std::fs::read_dir(folder.unwrap().path()).unwrap() })
+            .count()
+            + 6
+    );
     assert_eq!((files, refused, all_arrays), (1569, 28, 1144), "a fixture is missing or was not looked at");
 }

@@ -1,5 +1,7 @@
 //! Long lists: 2,500 articles that share keys and texts, written by every kind of pickler, are handed over as they are.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
+
 mod common;
 
 use std::ops::ControlFlow;
@@ -50,8 +52,7 @@ fn stream(name: &str, key: Option<&'static str>) -> (Pickle, Vec<Value>) {
 #[test]
 fn every_writer_s_items_arrive() {
     let golden = golden();
-    let writers =
-        ["c.p0", "c.p1", "c.p2", "c.p3", "c.p4", "c.p5", "python.p2", "append.p2", "fast.p4", "optimized.p4"];
+    let writers = ["c.p0", "c.p1", "c.p2", "c.p3", "c.p4", "c.p5", "python.p2", "append.p2", "fast.p4", "optimized.p4"];
     for writer in writers {
         let (pickle, items) = stream(&format!("streams/{writer}.pkl"), None);
         let first = items.iter().zip(&golden).find(|(got, want)| got != want);

@@ -13,11 +13,7 @@ pub(super) struct Output {
 
 impl Output {
     /// Prints a result: the JSON object, or the text that `human` writes.
-    pub(super) fn result(
-        self,
-        json: &Value,
-        human: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> io::Result<()> {
+    pub(super) fn result(self, json: &Value, human: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if self.json {
             writeln!(out, "{json}")?;

@@ -6,10 +6,10 @@ use clap::Args;
 use embstore::{Observer, Settings, VerifyOptions, verify};
 use serde_json::json;
 
+use super::Failure;
 use super::merge::print_quality;
 use super::output::Output;
 use super::progress::Reporter;
-use super::Failure;
 
 /// Read a store again and check it against its metadata.
 ///

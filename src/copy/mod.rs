@@ -22,8 +22,8 @@ use crate::identity::Identity;
 use crate::journal::{Journal, JournalError, Landed, PieceRecord};
 use crate::progress::Observer;
 
-pub(crate) use piece::piece_rows;
 use piece::Worker;
+pub(crate) use piece::piece_rows;
 
 /// Pieces land in the journal this often; what has been copied since is done again after a crash.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(200);

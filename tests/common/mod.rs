@@ -30,7 +30,12 @@ impl Workshop {
         for file in 0..files {
             let (start, end) = (rows * file / files, rows * (file + 1) / files);
             let part = &whole[(start * cols) as usize..(end * cols) as usize];
-            self.checkpoint(&format!("cluster1_gpu{file}.pkl"), part, cols, json!({"start_index": start, "end_index": end}));
+            self.checkpoint(
+                &format!("cluster1_gpu{file}.pkl"),
+                part,
+                cols,
+                json!({"start_index": start, "end_index": end}),
+            );
         }
         whole
     }
@@ -82,7 +87,9 @@ pub fn write_pickle(path: &Path, values: &[f32], cols: u64, fields: Value) {
 
 /// Rows that are all different, of about unit norm.
 pub fn values(rows: u64, cols: u64) -> Vec<f32> {
-    (0..rows * cols).map(|i| ((i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f32 / (1u64 << 24) as f32) - 0.5).collect()
+    (0..rows * cols)
+        .map(|i| ((i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f32 / (1u64 << 24) as f32) - 0.5)
+        .collect()
 }
 
 /// The rows of a `.npy` store.

@@ -46,8 +46,8 @@ pub(super) fn read(
         if bytes.trim_ascii().is_empty() {
             continue;
         }
-        let line = serde_json::from_slice(&bytes)
-            .map_err(|source| ArticlesError::Line { line: number, source }.at(path))?;
+        let line =
+            serde_json::from_slice(&bytes).map_err(|source| ArticlesError::Line { line: number, source }.at(path))?;
         let flow = visit_line(&line, &bytes, count, visit).map_err(|source| source.at(path))?;
         count += 1;
         if flow.is_break() {

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-pub use parquet::ParquetArticles;
+pub use parquet::{ParquetArticles, parquet_count};
 
 use crate::checksum::Checksum;
 use crate::error::FormatError;

@@ -23,10 +23,7 @@ use crate::error::FormatError;
 /// Articles in a row group, of which one is held in memory.
 const GROUP_ROWS: usize = 16_384;
 
-pub(super) fn read(
-    file: File,
-    visit: &mut dyn FnMut(Article<'_>) -> ControlFlow<()>,
-) -> Result<u64, ArticlesError> {
+pub(super) fn read(file: File, visit: &mut dyn FnMut(Article<'_>) -> ControlFlow<()>) -> Result<u64, ArticlesError> {
     let reader = SerializedFileReader::new(file)?;
     let schema = reader.metadata().file_metadata().schema();
     let columns = schema.get_fields();
@@ -59,6 +56,16 @@ pub(super) fn read(
         }
     }
     Ok(count)
+}
+
+/// Articles in a file of [`ParquetArticles`], as its footer tells.
+///
+/// # Errors
+/// Where it is no Parquet file.
+pub fn parquet_count(path: &Path) -> Result<u64, FormatError> {
+    let file = File::open(path).map_err(FormatError::io("open", path))?;
+    let reader = SerializedFileReader::new(file).map_err(|source| ArticlesError::Parquet(source).at(path))?;
+    Ok(reader.metadata().file_metadata().num_rows().unsigned_abs())
 }
 
 fn text(field: &Field) -> Option<String> {

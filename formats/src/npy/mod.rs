@@ -23,7 +23,7 @@ pub use header::NpyError;
 
 use crate::array::ArrayMeta;
 use crate::error::FormatError;
-use crate::format::{ArrayKind, Confidence, Fields, Format, Located, LocateOptions, Probe, StoreFiles, Target};
+use crate::format::{ArrayKind, Confidence, Fields, Format, LocateOptions, Located, Probe, StoreFiles, Target};
 use crate::rows::{Payload, Region};
 
 const MAGIC: &[u8] = b"\x93NUMPY";

@@ -143,7 +143,8 @@ impl Globals {
         }
         let text = str::from_utf8(spelled).map_err(|_| GlobalFault::Malformed)?;
         // A line feed within a name would make two globals look like one.
-        let (module, name) = text.split_once('\n').filter(|(_, name)| !name.contains('\n')).ok_or(GlobalFault::Malformed)?;
+        let (module, name) =
+            text.split_once('\n').filter(|(_, name)| !name.contains('\n')).ok_or(GlobalFault::Malformed)?;
         if self.all.len() == MOST_GLOBALS {
             return Err(GlobalFault::TooMany);
         }

@@ -1,4 +1,4 @@
-//! numpy's arrays, dtypes and scalars, as numpy pickles them.
+//! numpy's arrays, as numpy pickles them; dtypes and scalars are in files of their own.
 //!
 //! ```text
 //! _reconstruct(class, (0,), b'b')  BUILD (1, shape, dtype, is_fortran, payload)         every protocol
@@ -14,7 +14,7 @@ use super::allow::Meaning;
 use super::decode::{Coding, PayloadSpan};
 use super::error::PickleError;
 use super::machine::Machine;
-use super::node::{DtypeNode, Node, NodeId};
+use super::node::{Node, NodeId};
 use super::tree::{ArraySlot, ElementType, PickledArray};
 use crate::dtype::Order;
 
@@ -42,12 +42,12 @@ impl Machine<'_> {
         }
     }
 
-    pub(super) fn from_buffer(&mut self, args: &[NodeId]) -> Result<Node, PickleError> {
-        let (&[payload, dtype, shape, order], axes) = args.split_first_chunk().map_or(Err(()), Ok).map_err(|()| {
-            self.lying("_frombuffer takes four or five arguments")
-        })?;
+    pub(super) fn array_from_buffer(&mut self, args: &[NodeId]) -> Result<Node, PickleError> {
+        let Some((&[payload, dtype, shape, order], axes)) = args.split_first_chunk() else {
+            return Err(self.lying("_frombuffer takes four or five arguments"));
+        };
         let parts = Parts { class: "numpy.ndarray", shape, dtype, payload };
-        let order = self.tree.text(order).map(|order| order.into_owned());
+        let order = self.tree.text(order).map(std::borrow::Cow::into_owned);
         let array = match (order.as_deref(), axes) {
             (Some("C"), []) => self.array(&parts, Order::C)?,
             (Some("F"), []) => self.array(&parts, Order::Fortran)?,
@@ -167,41 +167,5 @@ impl Machine<'_> {
 
     pub(super) fn lying(&self, fault: &str) -> PickleError {
         PickleError::LyingArray { fault: fault.into(), offset: self.at() }
-    }
-
-    /// A dtype before its state is set.
-    pub(super) fn dtype(&self, args: &[NodeId]) -> Option<Node> {
-        let &[code, _align, _copy] = args else { return None };
-        let (letter, size, compound) = match self.meaning(code) {
-            Some((Meaning::Bfloat16, _)) => (DtypeNode::BFLOAT16, 2, false),
-            Some((Meaning::Record, _)) => (b'V', 0, true),
-            // A type of another package: named, never used.
-            Some(_) => (b'V', 0, false),
-            None => {
-                let code = self.tree.text(code)?;
-                let digits = code.get(1..)?;
-                let letter = code.as_bytes()[0];
-                let size = if digits.is_empty() { 0 } else { digits.parse::<u32>().ok()? };
-                b"biufcmMOSUV".contains(&letter).then_some((letter, size, false))?
-            }
-        };
-        Some(Node::Dtype(DtypeNode { letter, order: b'=', compound, size }))
-    }
-
-    pub(super) fn dtype_with_state(&self, dtype: DtypeNode, state: NodeId) -> Option<DtypeNode> {
-        let state: Vec<NodeId> = self.tree.items(state).take(10).collect();
-        let &[_version, order, subarray, names, _fields, size, ..] = state.as_slice() else { return None };
-        let order = match *self.tree.text(order)?.as_bytes() {
-            [order @ (b'<' | b'>' | b'|' | b'=')] => order,
-            _ => return None,
-        };
-        let is_none = |id| matches!(self.tree.node(id), Node::None);
-        let compound = dtype.compound || !is_none(subarray) || !is_none(names);
-        // Numbers have -1 here: their code says it.
-        let size = match u32::try_from(self.tree.as_i64(size)?) {
-            Ok(size) if b"SUV".contains(&dtype.letter) => size,
-            _ => dtype.size,
-        };
-        Some(DtypeNode { order, compound, size, ..dtype })
     }
 }

@@ -51,7 +51,7 @@ impl Machine<'_> {
     fn made(&mut self, meaning: Meaning, global: u32, args: &[NodeId]) -> Result<Option<Node>, PickleError> {
         Ok(match (meaning, args) {
             (Meaning::Reconstruct, args) => return self.reconstruct(args),
-            (Meaning::FromBuffer, args) => return self.from_buffer(args).map(Some),
+            (Meaning::FromBuffer, args) => return self.array_from_buffer(args).map(Some),
             (Meaning::Dtype, args) => self.dtype(args),
             (Meaning::Scalar, args) => return self.scalar(global, args),
             (Meaning::Encode, &[text, codec]) if self.tree.text(codec).is_some_and(|name| name == "latin1") => {

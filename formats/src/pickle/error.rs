@@ -114,7 +114,9 @@ pub enum PickleError {
         offset: u64,
     },
     /// A list's item that was already handed over is named again.
-    #[error("the value at byte {offset} is part of a list item that has already been read and let go (memo entry {id})")]
+    #[error(
+        "the value at byte {offset} is part of a list item that has already been read and let go (memo entry {id})"
+    )]
     LetGo {
         /// The memo entry.
         id: u64,

@@ -8,13 +8,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{ElementType, FileSource, KeepAll, ItemRef, ItemSink, PayloadSpan, Pickle, PickledArray, scan, write};
+use super::{ElementType, FileSource, ItemRef, ItemSink, KeepAll, PayloadSpan, Pickle, PickledArray, scan, write};
 use crate::array::ArrayMeta;
 use crate::dtype::Order;
 use crate::error::FormatError;
-use crate::format::{
-    ArrayKind, Confidence, Fields, Format, Located, LocateOptions, Probe, StoreFiles, Target,
-};
+use crate::format::{ArrayKind, Confidence, Fields, Format, LocateOptions, Located, Probe, StoreFiles, Target};
 use crate::pickle::Coding;
 use crate::rows::{CodedRows, Payload, Region};
 
@@ -108,9 +106,10 @@ impl Format for PickleFormat {
         match probe.head.as_slice() {
             [0x80, 0..=5, ..] => Confidence::Yes,
             // Protocols 0 and 1 have no magic: the opcodes with which CPython starts a value.
-            [b'(' | b'c' | b']' | b'}' | b')' | b'I' | b'F' | b'V' | b'S' | b'N' | b'K' | b'M' | b'J' | b'X' | b'U', ..] => {
-                Confidence::Maybe
-            }
+            [
+                b'(' | b'c' | b']' | b'}' | b')' | b'I' | b'F' | b'V' | b'S' | b'N' | b'K' | b'M' | b'J' | b'X' | b'U',
+                ..,
+            ] => Confidence::Maybe,
             // Any other protocol number is refused by the scanner with its number.
             [0x80, ..] => Confidence::Maybe,
             _ => Confidence::No,
@@ -183,10 +182,9 @@ fn located(pickle: &Pickle, articles: Option<u64>, path: &Path, key: &str) -> Re
     let Value::Object(mut fields) = tree.to_json(root) else {
         return Err(LocateError::NoDict { got: tree.type_name(root).into() });
     };
-    let found = tree.dict_get(root, key).ok_or_else(|| LocateError::NoField {
-        key: key.into(),
-        have: fields.keys().cloned().collect(),
-    })?;
+    let found = tree
+        .dict_get(root, key)
+        .ok_or_else(|| LocateError::NoField { key: key.into(), have: fields.keys().cloned().collect() })?;
     let array = tree
         .array(found)
         .ok_or_else(|| LocateError::NotAnArray { key: key.into(), got: tree.type_name(found).into() })?;

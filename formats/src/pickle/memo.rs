@@ -80,9 +80,9 @@ impl Memo {
         }
     }
 
-    /// Bytes of memory in use.
+    /// Bytes of memory in use, with what the table may hold twice while it grows.
     pub(super) fn size(&self) -> usize {
-        self.nodes.len() * size_of::<NodeId>() + self.runs.len() * size_of::<Run>() + self.strays.len() * 32
+        self.nodes.len() * 2 * size_of::<NodeId>() + self.runs.len() * size_of::<Run>() + self.strays.len() * 32
     }
 
     /// MEMOIZE: the number is the count of entries.
@@ -273,14 +273,10 @@ mod tests {
         push(&mut memo, 2..4);
         memo.cut(mark);
         push(&mut memo, 4..6);
-        assert_eq!((0..6).map(|id| got(&memo, id)).collect::<Vec<_>>(), [
-            Some(0),
-            Some(1),
-            None,
-            None,
-            Some(4),
-            Some(5)
-        ]);
+        assert_eq!(
+            (0..6).map(|id| got(&memo, id)).collect::<Vec<_>>(),
+            [Some(0), Some(1), None, None, Some(4), Some(5)]
+        );
         let since: Vec<_> = memo.since(mark).map(|(id, node)| (id, node.0)).collect();
         assert_eq!(since, [(4, 4), (5, 5)]);
     }

@@ -7,7 +7,7 @@ use super::error::PickleError;
 use super::machine::Machine;
 use super::node::{DtypeNode, Node, NodeId};
 use super::op::Form;
-use super::tree::read_span;
+use super::text::read_span;
 
 /// Longest numpy text that is read, in bytes of the file; four bytes of UTF-32 each become up to six.
 const LONGEST: u64 = 16 << 10;

@@ -20,7 +20,7 @@ use super::machine::Machine;
 use super::memo::MemoMark;
 use super::node::{ArenaMark, Kids, Node, NodeId};
 use super::op::Op;
-use super::tree::read_span;
+use super::text::read_span;
 
 /// Receives the items of one long list, one by one, instead of having them kept in memory.
 ///
@@ -51,7 +51,7 @@ impl ItemSink for KeepAll {
 /// Items of a list that stay.
 const KEPT: u64 = 1024;
 /// From this many bytes in the arena on, a list keeps none.
-const CROWDED: usize = 16 << 20;
+const CROWDED: usize = 14 << 20;
 /// Open lists that are watched; one that is nested deeper keeps its items.
 const MOST_OPEN: usize = 1024;
 /// Values that are kept because items share them.
@@ -112,7 +112,7 @@ impl Machine<'_> {
         }
         let follows_key = match self.marks[..] {
             [] => slot == 2,
-            [1] => slot % 2 == 0,
+            [1] => slot.is_multiple_of(2),
             _ => false,
         };
         if !follows_key || !matches!(self.tree.node(self.stack[0].id()), Node::Dict(_)) {

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use super::allow::Globals;
-use super::decode::{Coding, PayloadSpan, decode_all, hex};
-use super::node::{Arena, Children, DtypeNode, Inline, Kids, Node, NodeId, Shown};
+use super::decode::{Coding, PayloadSpan, decode_all};
+use super::error::PickleError;
+use super::node::{Arena, Children, Inline, Node, NodeId, Shown};
 use super::op::Form;
 use super::source::Source;
-use super::error::PickleError;
+use super::text::{coding_of, read_span, to_text};
 use crate::dtype::{ByteOrder, Dtype, Order};
 
 /// A numpy array: what it is, and where its bytes lie.
@@ -212,11 +213,7 @@ impl Tree {
     }
 
     pub(super) fn children(&self, id: NodeId) -> Children<'_> {
-        self.node(id).kids().map_or(Children::NONE, |kids| self.children_of(id, kids))
-    }
-
-    fn children_of(&self, id: NodeId, kids: &Kids) -> Children<'_> {
-        self.arena(id).children(kids)
+        self.node(id).kids().map_or(Children::NONE, |kids| self.arena(id).children(kids))
     }
 
     /// The bytes of a text or bytes object as the file spells them, where they are in memory.
@@ -247,10 +244,9 @@ impl Tree {
                     return Err(PickleError::TextTooLong { length: len, offset });
                 }
                 let bytes = read_span(source, offset, len)?;
-                to_text(form, &bytes).map(|text| Some(text.into_owned())).ok_or(PickleError::BadArgument {
-                    what: "string",
-                    offset,
-                })
+                to_text(form, &bytes)
+                    .map(|text| Some(text.into_owned()))
+                    .ok_or(PickleError::BadArgument { what: "string", offset })
             }
             _ => Ok(None),
         }
@@ -283,142 +279,6 @@ impl Tree {
             Node::Int(value) => Some(value.to_string()),
             Node::BigInt(at) => Some(String::from_utf8_lossy(self.inline(id, at)).into_owned()),
             _ => None,
-        }
-    }
-}
-
-/// How the bytes of a bytes object are spelled; `None` for a `str`.
-fn coding_of(form: Form) -> Option<Coding> {
-    match form {
-        Form::Bytes | Form::Py2 => Some(Coding::Raw),
-        Form::Py2Repr => Some(Coding::PythonRepr),
-        Form::BytesUtf8 => Some(Coding::Utf8Latin1),
-        Form::BytesEscaped => Some(Coding::RawUnicodeEscape),
-        Form::Str | Form::StrEscaped | Form::StrMade => None,
-    }
-}
-
-pub(super) fn read_span(source: &dyn Source, offset: u64, len: u64) -> Result<Vec<u8>, PickleError> {
-    let mut bytes = vec![0; len as usize];
-    let mut done = 0;
-    while done < bytes.len() {
-        let at = offset + done as u64;
-        match source.read_at(at, &mut bytes[done..]) {
-            Ok(0) => return Err(PickleError::Truncated { offset: at }),
-            Ok(read) => done += read,
-            Err(source) => return Err(PickleError::Io { offset: at, source }),
-        }
-    }
-    Ok(bytes)
-}
-
-/// A `str`, or a Python 2 string that is one: UTF-8 if it can be, else Latin-1. Lone surrogates become U+FFFD.
-fn to_text(form: Form, encoded: &[u8]) -> Option<Cow<'_, str>> {
-    match form {
-        // Much faster than the lossy way where nothing is lost.
-        Form::Str | Form::StrMade => match str::from_utf8(encoded) {
-            Ok(text) => Some(text.into()),
-            Err(_) => Some(String::from_utf8_lossy(encoded)),
-        },
-        Form::StrEscaped => unescape(encoded).map(Cow::from),
-        Form::Py2 => Some(utf8_or_latin1(encoded)),
-        Form::Py2Repr => decode_all(Coding::PythonRepr, encoded).map(|bytes| utf8_or_latin1(&bytes).into_owned().into()),
-        Form::Bytes | Form::BytesUtf8 | Form::BytesEscaped => None,
-    }
-}
-
-fn utf8_or_latin1(bytes: &[u8]) -> Cow<'_, str> {
-    match str::from_utf8(bytes) {
-        Ok(text) => text.into(),
-        Err(_) => bytes.iter().copied().map(char::from).collect::<String>().into(),
-    }
-}
-
-/// Python's `raw-unicode-escape`; a surrogate pair, as narrow builds of Python 2 write it, is joined.
-fn unescape(encoded: &[u8]) -> Option<String> {
-    let mut units = Vec::with_capacity(encoded.len());
-    let mut rest = encoded;
-    while let Some((&first, tail)) = rest.split_first() {
-        let digits = match (first, tail.first()) {
-            (b'\\', Some(b'u')) => 4,
-            (b'\\', Some(b'U')) => 8,
-            (b'\\', Some(&second)) => {
-                units.extend([u16::from(first), u16::from(second)]);
-                rest = &tail[1..];
-                continue;
-            }
-            _ => {
-                units.push(first.into());
-                rest = tail;
-                continue;
-            }
-        };
-        let code = hex(tail.get(1..=digits)?)?;
-        match u16::try_from(code) {
-            Ok(unit) => units.push(unit),
-            Err(_) => units.extend_from_slice(char::from_u32(code)?.encode_utf16(&mut [0; 2])),
-        }
-        rest = &tail[1 + digits..];
-    }
-    Some(String::from_utf16_lossy(&units))
-}
-
-impl Shown {
-    fn type_name(self) -> &'static str {
-        match self {
-            Shown::Date => "datetime.date",
-            Shown::Time => "datetime.time",
-            Shown::DateTime => "datetime.datetime",
-            Shown::TimeZone => "datetime.timezone",
-            Shown::Decimal => "decimal.Decimal",
-            Shown::Fraction => "fractions.Fraction",
-            Shown::Uuid => "uuid.UUID",
-            Shown::Path => "pathlib.Path",
-            Shown::Range => "range",
-            Shown::Slice => "slice",
-        }
-    }
-}
-
-impl DtypeNode {
-    /// The letter that stands for `ml_dtypes.bfloat16`; numpy has no letter for it.
-    pub(super) const BFLOAT16: u8 = b'E';
-
-    /// What an array of these elements holds; `None` where order and size contradict each other.
-    pub(super) fn element(self) -> ElementType {
-        let order = match self.order {
-            b'>' => ByteOrder::Big,
-            _ => ByteOrder::Little,
-        };
-        let float = match (self.letter, self.size) {
-            _ if self.compound => None,
-            (b'f', 2) => Some(Dtype::Float16),
-            (b'f', 4) => Some(Dtype::Float32),
-            (b'f', 8) => Some(Dtype::Float64),
-            (Self::BFLOAT16, 2) => Some(Dtype::Bfloat16),
-            _ => None,
-        };
-        float.map_or_else(|| ElementType::Other(self.name()), |dtype| ElementType::Float(dtype, order))
-    }
-
-    /// numpy's name for the type.
-    pub(super) fn name(self) -> String {
-        let bits = self.size * 8;
-        match self.letter {
-            _ if self.compound => "structured".into(),
-            b'b' => "bool".into(),
-            b'i' => format!("int{bits}"),
-            b'u' => format!("uint{bits}"),
-            b'f' if self.size > 8 => "longdouble".into(),
-            b'f' => format!("float{bits}"),
-            b'c' => format!("complex{bits}"),
-            b'U' => "str".into(),
-            b'S' => "bytes".into(),
-            b'O' => "object".into(),
-            b'M' => "datetime64".into(),
-            b'm' => "timedelta64".into(),
-            Self::BFLOAT16 => "bfloat16".into(),
-            _ => "void".into(),
         }
     }
 }

@@ -3,13 +3,33 @@
 use super::node::{Node, NodeId, Shown};
 use super::tree::Tree;
 
+impl Shown {
+    /// The class, for messages.
+    pub(super) fn type_name(self) -> &'static str {
+        match self {
+            Shown::Date => "datetime.date",
+            Shown::Time => "datetime.time",
+            Shown::DateTime => "datetime.datetime",
+            Shown::TimeZone => "datetime.timezone",
+            Shown::Decimal => "decimal.Decimal",
+            Shown::Fraction => "fractions.Fraction",
+            Shown::Uuid => "uuid.UUID",
+            Shown::Path => "pathlib.Path",
+            Shown::Range => "range",
+            Shown::Slice => "slice",
+        }
+    }
+}
+
 /// The text of a value that is made by calling its class with `args`; `None` where no writer would have done so.
 pub(super) fn show(tree: &Tree, kind: Shown, args: &[NodeId]) -> Option<String> {
     let text = |id: NodeId| tree.text(id);
     match (kind, args) {
         (Shown::Date, &[state]) => date(tree.bytes(state)?.as_ref().try_into().ok()?),
         (Shown::Time, &[state]) => time(tree.bytes(state)?.as_ref().try_into().ok()?),
-        (Shown::Time, &[state, zone]) => Some(time(tree.bytes(state)?.as_ref().try_into().ok()?)? + &offset(tree, zone)?),
+        (Shown::Time, &[state, zone]) => {
+            Some(time(tree.bytes(state)?.as_ref().try_into().ok()?)? + &offset(tree, zone)?)
+        }
         (Shown::DateTime, &[state]) => date_time(&tree.bytes(state)?),
         (Shown::DateTime, &[state, zone]) => Some(date_time(&tree.bytes(state)?)? + &offset(tree, zone)?),
         (Shown::TimeZone, &[delta] | &[delta, _]) => match *tree.node(delta) {
@@ -30,7 +50,11 @@ pub(super) fn show(tree: &Tree, kind: Shown, args: &[NodeId]) -> Option<String> 
         (Shown::Range, &[start, stop]) => Some(format!("range({}, {})", tree.int_text(start)?, tree.int_text(stop)?)),
         (Shown::Range, &[start, stop, step]) => {
             let (start, stop, step) = (tree.int_text(start)?, tree.int_text(stop)?, tree.int_text(step)?);
-            Some(if step == "1" { format!("range({start}, {stop})") } else { format!("range({start}, {stop}, {step})") })
+            Some(if step == "1" {
+                format!("range({start}, {stop})")
+            } else {
+                format!("range({start}, {stop}, {step})")
+            })
         }
         (Shown::Slice, &[start, stop, step]) => {
             Some(format!("slice({}, {}, {})", bound(tree, start)?, bound(tree, stop)?, bound(tree, step)?))

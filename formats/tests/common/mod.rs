@@ -8,24 +8,24 @@ use std::path::{Path, PathBuf};
 use embstore_formats::pickle::{NodeId, PayloadSpan, PickledArray, Tree};
 
 /// The folder of fixtures.
-pub fn data() -> PathBuf {
+pub(crate) fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
 
-pub fn read(name: &str) -> Vec<u8> {
+pub(crate) fn read(name: &str) -> Vec<u8> {
     let path = data().join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// CRC-32 as in zlib.
-pub fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc: u32, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
     })
 }
 
 /// Every array below a value, with its path; cycles are not in the fixtures.
-pub fn arrays<'a>(tree: &'a Tree, id: NodeId, path: &str, out: &mut Vec<(String, &'a PickledArray)>) {
+pub(crate) fn arrays<'a>(tree: &'a Tree, id: NodeId, path: &str, out: &mut Vec<(String, &'a PickledArray)>) {
     if let Some(array) = tree.array(id) {
         out.push((path.to_string(), array));
     }
@@ -42,7 +42,7 @@ pub fn arrays<'a>(tree: &'a Tree, id: NodeId, path: &str, out: &mut Vec<(String,
 }
 
 /// The bytes of a payload as numpy has them in memory.
-pub fn payload(span: &PayloadSpan, file: &[u8]) -> Vec<u8> {
+pub(crate) fn payload(span: &PayloadSpan, file: &[u8]) -> Vec<u8> {
     let encoded = &file[span.offset as usize..][..span.encoded_len as usize];
     let mut bytes = Vec::new();
     std::io::copy(&mut span.decoder(encoded), &mut bytes).expect("a payload decodes");
