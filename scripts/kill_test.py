@@ -102,7 +102,7 @@ def nap(child: subprocess.Popen) -> None:
 
 
 def kill_once(job: Job, delay: float, naps: int, tally: Tally) -> None:
-    """Start the merge, kill it after it ran for ``delay`` seconds with its partial there, and note where that landed."""
+    """Start the merge, kill it ``delay`` seconds of running after its partial appeared, and note where that landed."""
     child = job.start_copying()
     if child is None:
         return

@@ -27,7 +27,7 @@ GIVEN = "Nae Zoë Łukasz Čeněk Søren Ñico Ayşe Þóra Jürgen Anaïs Ол�
 FAMILY = (
     "Lăzărescu Brontë Wałęsa Dvořák Núñez Öztürk Björk Müller Lefèvre Шевченко Παπαδόπουλος 東京 김 כהן Smith".split()
 )
-TOPICS = "history of|list of|geography of|early life of|discography of|the river|cuisine of|battle of".split("|")
+TOPICS = "History of|List of|Geography of|Early life of|Discography of|The river|Cuisine of|Battle of".split("|")
 ENGLISH = (
     "the of and in to was is for as on with by at from an article describes river village population census".split()
 )
@@ -94,7 +94,7 @@ def make_articles(count: int, text_bytes: int, seed: int = 0) -> list[dict]:
     articles = []
     for i in range(count):
         name = f"{rng.choice(GIVEN)} {rng.choice(FAMILY)}"
-        title = f"{name} ({i})" if i % 3 else f"{rng.choice(TOPICS)} {name} {i}".capitalize()
+        title = f"{name} ({i})" if i % 3 else f"{rng.choice(TOPICS)} {name} {i}"
         url = "https://en.wikipedia.org/wiki/" + quote(title.replace(" ", "_"))
         source = pool[i % len(pool)]
         begin = rng.randrange(max(1, len(source) - text_bytes))

@@ -1,12 +1,13 @@
 //! A store is built: staged, filled, finished, read back, published. Merge and export are this, from other sources.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use embstore_formats::articles::{self, ArticlesWritten};
-use embstore_formats::{ArrayMeta, Fields, Format, FormatError, StoreFiles, Target};
+use embstore_formats::{ArrayMeta, Checksum, Fields, Format, FormatError, StoreFiles, Target};
 use serde_json::Value;
 
 use crate::copy::{Destination, Settings, Source, copy};
@@ -62,17 +63,45 @@ pub(crate) struct Built {
     pub(crate) rows_resumed: u64,
 }
 
+/// What was measured while a store was filled.
+pub(crate) struct Measured {
+    pub(crate) landed: Landed,
+    pub(crate) articles: Option<ArticlesWritten>,
+    /// Of the bytes before the rows.
+    pub(crate) header: Checksum,
+}
+
 /// Makes the metadata from what was measured.
-pub(crate) type Describe<'a> = dyn Fn(&Landed, Option<&ArticlesWritten>) -> Result<Fields, Error> + Sync + 'a;
+pub(crate) type Describe<'a> = dyn Fn(&Measured) -> Result<Fields, Error> + 'a;
 
 /// Refuses a target that is in the way, after completing a publication that was cut off.
 pub(crate) fn check_target(job_target: &Path, format: &dyn Format, force: bool) -> Result<(), Error> {
     complete_publication(job_target)?;
     let files = format.store_files(job_target);
     let taken = [Some(&files.matrix), files.articles.as_ref(), files.metadata.as_ref()];
-    match taken.into_iter().flatten().find(|path| path.symlink_metadata().is_ok()) {
-        Some(path) if !force => Err(PartialError::Exists { target: path.clone() }.into()),
-        _ => Ok(()),
+    for path in taken.into_iter().flatten().filter(|path| path.symlink_metadata().is_ok()) {
+        let target = path.clone();
+        if path.is_dir() {
+            return Err(PartialError::Folder { target }.into());
+        }
+        if !force {
+            return Err(PartialError::Exists { target }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a target that would replace a file it is made from, with `--force` or without.
+fn check_sources(job: &Job<'_>) -> Result<(), Error> {
+    let files = job.format.store_files(job.target);
+    let inputs = job.sources.iter().map(|source| source.path.as_path());
+    let inputs: Vec<_> = inputs.chain(job.articles.iter().map(|part| part.path.as_path())).collect();
+    let inputs: BTreeSet<_> = inputs.into_iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let targets = [Some(files.matrix), files.articles, files.metadata];
+    let is_input = |path: &PathBuf| path.canonicalize().is_ok_and(|path| inputs.contains(&path));
+    match targets.into_iter().flatten().find(is_input) {
+        Some(target) => Err(Error::TargetIsSource { target }),
+        None => Ok(()),
     }
 }
 
@@ -81,6 +110,7 @@ pub(crate) fn check_target(job_target: &Path, format: &dyn Format, force: bool) 
 /// What a second try could go on from is kept; a partial that this call made is removed where it failed for good.
 pub(crate) fn build(job: &Job<'_>, describe: &Describe<'_>, observer: Observer<'_>) -> Result<Built, Error> {
     check_target(job.target, job.format, job.options.force)?;
+    check_sources(job)?;
     check_space(job)?;
     let partial = Partial::open(job.target, job.options.restart)?;
     let is_new = partial.is_new;
@@ -135,13 +165,15 @@ fn fill(
         written.is_ok()
     });
     // Bad articles stop the copy; they are the reason to tell.
-    let written = written?;
-    let landed = copied?;
+    let articles = written?;
+    let header = Checksum::of_start(&staged.matrix, target.region().offset);
+    let header = header.map_err(FormatError::io("read", &staged.matrix))?;
+    let measured = Measured { landed: copied?, articles, header };
 
     observer.progress.begin(Phase::Sync, 0, 0);
-    let metadata = describe(&landed, written.as_ref())?;
-    target.finish(&metadata, written.as_ref())?;
-    read_back(job, &staged, &landed, &metadata, written.as_ref())?;
+    let metadata = describe(&measured)?;
+    target.finish(&metadata, measured.articles.as_ref())?;
+    read_back(job, &staged, &measured, &metadata)?;
     Ok((metadata, rows_resumed))
 }
 

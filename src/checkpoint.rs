@@ -104,10 +104,23 @@ impl Checkpoint {
     /// # Errors
     /// Whatever makes it no checkpoint.
     pub fn open(path: &Path, options: &LocateOptions) -> Result<Self, CheckpointError> {
-        Self::open_as(detect(path)?, path, options)
+        Self::open_as(detect(path)?, path, options, None)
     }
 
-    fn open_as(format: &dyn Format, path: &Path, options: &LocateOptions) -> Result<Self, CheckpointError> {
+    /// The same for a file whose first row is given, whatever the file says of it.
+    ///
+    /// # Errors
+    /// Whatever makes it no checkpoint.
+    pub fn open_at(path: &Path, options: &LocateOptions, start: u64) -> Result<Self, CheckpointError> {
+        Self::open_as(detect(path)?, path, options, Some(start))
+    }
+
+    fn open_as(
+        format: &dyn Format,
+        path: &Path,
+        options: &LocateOptions,
+        start: Option<u64>,
+    ) -> Result<Self, CheckpointError> {
         let look = || -> Result<Identity, FormatError> {
             let file = File::open(path).map_err(FormatError::io("open", path))?;
             Identity::of(&file).map_err(FormatError::io("read", path))
@@ -117,9 +130,11 @@ impl Checkpoint {
         if look()? != identity {
             return Err(CheckpointError::Changed { path: path.to_path_buf() });
         }
-        let range = match located.kind {
-            ArrayKind::Field => Some(range(path, &located.fields, located.array.rows())?),
-            ArrayKind::Bare | ArrayKind::Store { .. } => None,
+        let rows = located.array.rows();
+        let range = match (start, located.kind) {
+            (Some(start), _) => Some(start..start.saturating_add(rows)),
+            (None, ArrayKind::Field) => Some(range(path, &located.fields, rows)?),
+            (None, ArrayKind::Bare | ArrayKind::Store { .. }) => None,
         };
         let (cluster, gpu) = ids_in_name(path).unzip();
         Ok(Checkpoint {

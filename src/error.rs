@@ -14,6 +14,7 @@ use crate::inputs::InputError;
 use crate::journal::JournalError;
 use crate::partial::PartialError;
 use crate::plan::PlanError;
+use crate::ranges::RangesError;
 use crate::text::{megabytes, thousands};
 
 /// What can go wrong in a verb.
@@ -26,6 +27,9 @@ pub enum Error {
     /// A file is no checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The ranges given beside the checkpoints are wrong.
+    #[error(transparent)]
+    Ranges(#[from] RangesError),
     /// The checkpoints are no matrix.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -46,6 +50,12 @@ pub enum Error {
     Extension {
         /// The store.
         path: PathBuf,
+    },
+    /// The target is a file that is read.
+    #[error("{}: is among the inputs and would be lost", target.display())]
+    TargetIsSource {
+        /// The target.
+        target: PathBuf,
     },
     /// Articles and rows do not match one to one.
     #[error(
@@ -116,12 +126,14 @@ impl Error {
         match self {
             Error::Input(source) => source.hint(),
             Error::Checkpoint(source) => source.hint(),
+            Error::Ranges(source) => source.hint(),
             Error::Plan(source) => source.hint(),
             Error::Partial(source) => source.hint(),
             Error::Journal(source) => source.hint(),
             Error::Copy(source) => source.hint(),
             Error::Format(source) => source.hint(),
             Error::Extension { .. } => "use .npy or .pkl, or say which: --format npy|pickle".into(),
+            Error::TargetIsSource { .. } => "choose another name with -o".into(),
             Error::ArticlesCount { fit: Some(fit), .. } => fit.clone(),
             Error::ArticlesCount { .. } => "give one article a row".into(),
             Error::ArticlesChanged { .. } => "something writes to it: let it finish, then run it again".into(),

@@ -120,7 +120,8 @@ pub fn export(options: &ExportOptions, observer: Observer<'_>) -> Result<ExportR
     let timestamp = timestamp.unwrap_or_else(|| iso8601(options.timestamp.unwrap_or_else(SystemTime::now)));
     let built = build(
         &job,
-        &|landed, articles| {
+        &|measured| {
+            let landed = &measured.landed;
             let (quality, checksum) = gather(landed, 0..u64::MAX);
             let chunk_info: Vec<Value> = chunks
                 .iter()
@@ -129,10 +130,10 @@ pub fn export(options: &ExportOptions, observer: Observer<'_>) -> Result<ExportR
             if rows == total {
                 let told = field("matrix").map(|matrix| matrix["checksum"].clone());
                 agree(&options.store, told, &json!(checksum.to_string()), "its rows")?;
-                for (kept, measured) in chunks.iter().zip(&chunk_info) {
+                for (kept, chunk) in chunks.iter().zip(&chunk_info) {
                     let told = kept.entry.get("source").and_then(|source| source.get("checksum")).cloned();
                     let what = format!("the rows of {}", kept.entry["file"]);
-                    agree(&options.store, told, &measured["source"]["checksum"], &what)?;
+                    agree(&options.store, told, &chunk["source"]["checksum"], &what)?;
                 }
             }
             let file_of = |row: u64| {
@@ -146,9 +147,10 @@ pub fn export(options: &ExportOptions, observer: Observer<'_>) -> Result<ExportR
                 quality_metrics: quality.to_json((rows, cols), &file_of),
                 chunk_info: Value::Array(chunk_info),
                 checksum,
+                header: measured.header,
                 row_range: kept_of(&field("row_range"), keep),
             };
-            Ok(description.to_fields(articles, legacy))
+            Ok(description.to_fields(measured.articles.as_ref(), legacy))
         },
         observer,
     )?;

@@ -113,7 +113,10 @@ fn in_folder(folder: &Path, pattern: Option<&str>, options: &LocateOptions) -> R
 /// Whether a file in a folder is meant. A broken file is: it must become an error and not a gap.
 fn is_checkpoint(path: &Path, options: &LocateOptions) -> bool {
     let name = file_name(path);
-    if [".part", ".articles.parquet", ".meta.json", ".manifest.json"].iter().any(|suffix| name.ends_with(suffix)) {
+    if [".part", ".partial", ".articles.parquet", ".meta.json", ".manifest.json"]
+        .iter()
+        .any(|suffix| name.ends_with(suffix))
+    {
         return false;
     }
     let Ok(format) = detect(path) else { return false };

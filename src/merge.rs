@@ -15,6 +15,7 @@ use crate::inputs;
 use crate::metadata::{Description, chunk_info, gather};
 use crate::plan::{Plan, RowRange};
 use crate::progress::{Observer, Phase};
+use crate::ranges::Ranges;
 use crate::text::{iso8601, thousands};
 
 /// What to do with rows that hold NaN or infinities.
@@ -38,6 +39,8 @@ pub struct MergeOptions {
     pub output: PathBuf,
     /// Its format by name; by the extension of `output` where absent.
     pub format: Option<String>,
+    /// First rows by file name, in JSON lines, for files that do not name their own.
+    pub ranges: Option<PathBuf>,
     /// Rows to keep; all where absent.
     pub rows: Option<RowRange>,
     /// The width that every checkpoint must have.
@@ -64,6 +67,7 @@ impl MergeOptions {
             pattern: None,
             output: output.into(),
             format: None,
+            ranges: None,
             rows: None,
             dim: None,
             key: LocateOptions::default().key,
@@ -115,10 +119,17 @@ pub fn plan(options: &MergeOptions, observer: Observer<'_>) -> Result<Plan, Erro
     observer.progress.begin(Phase::Plan, 0, 0);
     let locate = LocateOptions { key: options.key.clone() };
     let files = inputs::find(&options.inputs, options.pattern.as_deref(), &locate)?;
+    let ranges = match &options.ranges {
+        Some(path) => Ranges::read(path, &files)?,
+        None => Ranges::default(),
+    };
     let checkpoints = files
         .par_iter()
         .map(|path| {
-            let checkpoint = Checkpoint::open(path, &locate)?;
+            let checkpoint = match ranges.start_of(path) {
+                Some(start) => Checkpoint::open_at(path, &locate, start)?,
+                None => Checkpoint::open(path, &locate)?,
+            };
             checkpoint.check_payload()?;
             Ok(checkpoint)
         })
@@ -171,7 +182,8 @@ pub fn merge(options: &MergeOptions, observer: Observer<'_>) -> Result<MergeRepo
     let model = options.model.clone().map_or_else(|| common_model(&plan), Value::String);
     let built = build(
         &job,
-        &|landed, articles| {
+        &|measured| {
+            let landed = &measured.landed;
             let (quality, checksum) = gather(landed, 0..u64::MAX);
             let shape = (job.array.rows(), job.array.cols());
             let quality_metrics = quality.to_json(shape, &|row| plan.file_of(row));
@@ -179,10 +191,17 @@ pub fn merge(options: &MergeOptions, observer: Observer<'_>) -> Result<MergeRepo
                 return Err(non_finite(&quality_metrics));
             }
             let chunk_info = chunk_info(&plan, landed);
-            let (model, timestamp) = (model.clone(), timestamp.clone());
-            let description =
-                Description { array: job.array, model, timestamp, quality_metrics, chunk_info, checksum, row_range };
-            Ok(description.to_fields(articles, legacy))
+            let description = Description {
+                array: job.array,
+                model: model.clone(),
+                timestamp: timestamp.clone(),
+                quality_metrics,
+                chunk_info,
+                checksum,
+                header: measured.header,
+                row_range,
+            };
+            Ok(description.to_fields(measured.articles.as_ref(), legacy))
         },
         observer,
     )?;

@@ -11,8 +11,10 @@ use crate::plan::{Part, Plan, RowRange};
 use crate::quality::Quality;
 use crate::text::iso8601;
 
+pub(crate) const METADATA_CHECKSUM: &str = "metadata_checksum";
+
 /// Keys of the metadata that are not part of the legacy dict.
-const OWN_KEYS: [&str; 5] = ["embstore_version", "store_id", "row_range", "matrix", "articles"];
+const OWN_KEYS: [&str; 6] = ["embstore_version", "store_id", "row_range", "matrix", "articles", METADATA_CHECKSUM];
 
 /// What is said about a matrix, whatever it came from.
 pub(crate) struct Description {
@@ -22,6 +24,8 @@ pub(crate) struct Description {
     pub(crate) quality_metrics: Fields,
     pub(crate) chunk_info: Value,
     pub(crate) checksum: Checksum,
+    /// Of the bytes before the rows.
+    pub(crate) header: Checksum,
     /// Rows of the checkpoints that are kept.
     pub(crate) row_range: RowRange,
 }
@@ -42,7 +46,9 @@ impl Description {
         put("embstore_version", json!(env!("CARGO_PKG_VERSION")));
         put("store_id", json!(store_id(self.array, self.checksum, articles)));
         put("row_range", json!([self.row_range.start, self.row_range.end]));
-        put("matrix", measured(self.checksum));
+        let mut matrix = measured(self.checksum);
+        matrix["header"] = measured(self.header);
+        put("matrix", matrix);
         put(
             "articles",
             articles.map_or(Value::Null, |written| {
@@ -51,11 +57,20 @@ impl Description {
                 entry
             }),
         );
+        let own = metadata_checksum(&fields);
+        fields.insert(METADATA_CHECKSUM.into(), json!(own));
         if legacy {
             OWN_KEYS.iter().for_each(|key| drop(fields.shift_remove(*key)));
         }
         fields
     }
+}
+
+/// Of all values but itself and the timestamp, which alone differs between two builds of one store.
+pub(crate) fn metadata_checksum(fields: &Fields) -> String {
+    let others = fields.iter().filter(|(key, _)| !["timestamp", METADATA_CHECKSUM].contains(&key.as_str()));
+    let others: Fields = others.map(|(key, value)| (key.clone(), value.clone())).collect();
+    Checksum::of(Value::Object(others).to_string().as_bytes()).to_string()
 }
 
 fn measured(checksum: Checksum) -> Value {

@@ -41,6 +41,12 @@ pub enum PartialError {
         /// The store.
         target: PathBuf,
     },
+    /// A folder is in the way; it is never replaced.
+    #[error("{}: is a folder", target.display())]
+    Folder {
+        /// The store.
+        target: PathBuf,
+    },
     /// The list of renames is not one.
     #[error("{}: not a list of renames: {source}", path.display())]
     Publish {
@@ -61,6 +67,7 @@ impl PartialError {
         match self {
             PartialError::Locked { .. } => "wait until it is done".into(),
             PartialError::Exists { .. } => "replace it with --force, or choose another name with -o".into(),
+            PartialError::Folder { .. } => "choose another name with -o".into(),
             PartialError::Publish { .. } => "discard the partial store: --restart".into(),
             PartialError::Format(source) => source.hint(),
         }

@@ -216,7 +216,7 @@ impl PlanError {
             PlanError::Dim { .. } => "leave --dim out, or merge only checkpoints of that width".into(),
             PlanError::Columns { .. } => "check how the array was saved".into(),
             PlanError::MixedRanges { .. } => {
-                "merge files with start_index and bare arrays apart from each other".into()
+                "give the missing ranges: --ranges FILE with lines {\"file\": …, \"start_index\": …}".into()
             }
             PlanError::RowsBeyondEnd { have, .. } => format!("ask for at most --rows {have}"),
             PlanError::TooLarge { .. } => "check the ranges of the checkpoints".into(),

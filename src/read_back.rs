@@ -2,11 +2,11 @@
 
 use std::fs::File;
 
-use embstore_formats::articles::{ArticlesWritten, parquet_count};
+use embstore_formats::articles::parquet_count;
 use embstore_formats::{ArrayKind, Checksum, Fields, FormatError, LocateOptions, StoreFiles};
 use serde_json::Value;
 
-use crate::build::Job;
+use crate::build::{Job, Measured};
 use crate::error::Error;
 use crate::journal::{Landed, PieceRecord};
 
@@ -17,9 +17,8 @@ const SAMPLES: usize = 8;
 pub(crate) fn read_back(
     job: &Job<'_>,
     staged: &StoreFiles,
-    landed: &Landed,
+    measured: &Measured,
     metadata: &Fields,
-    articles: Option<&ArticlesWritten>,
 ) -> Result<(), Error> {
     let path = &staged.matrix;
     let differs = |what: String| Error::ReadBack { path: path.clone(), what };
@@ -27,10 +26,10 @@ pub(crate) fn read_back(
     if located.array != job.array {
         return Err(differs(format!("{:?} in place of {:?}", located.array, job.array)));
     }
-    let written = articles.map_or(0, |articles| articles.count);
+    let written = measured.articles.map_or(0, |articles| articles.count);
     let count = match (located.kind, &staged.articles) {
         (ArrayKind::Store { articles }, _) => articles,
-        (_, Some(file)) if articles.is_some() => parquet_count(file)?,
+        (_, Some(file)) if measured.articles.is_some() => parquet_count(file)?,
         _ => 0,
     };
     if count != written {
@@ -52,7 +51,7 @@ pub(crate) fn read_back(
     let file = File::open(path).map_err(FormatError::io("open", path))?;
     let mut reader = located.payload.reader(file, path)?;
     let mut block = Vec::new();
-    for piece in samples(landed) {
+    for piece in samples(&measured.landed) {
         block.resize((piece.rows * job.array.cols()) as usize, 0.0);
         reader.read(piece.row, &mut block, &mut Vec::new())?;
         if Checksum::of(bytemuck::cast_slice(&block)) != piece.checksum() {

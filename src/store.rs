@@ -108,6 +108,14 @@ impl Store {
         self.articles.as_deref()
     }
 
+    /// Byte at which the rows begin.
+    pub(crate) fn rows_offset(&self) -> u64 {
+        match &self.payload {
+            Payload::Raw(region) => region.offset,
+            Payload::Coded(_) => 0,
+        }
+    }
+
     /// Maps the matrix. Rows are read from disk as they are touched.
     ///
     /// Whoever truncates the file while it is mapped kills this process (SIGBUS); embstore itself never does, it

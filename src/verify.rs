@@ -11,7 +11,7 @@ use crate::copy::{Settings, Source, copy, piece_rows};
 use crate::error::Error;
 use crate::journal::Landed;
 use crate::merge::{MergeOptions, plan, sources};
-use crate::metadata::{gather, store_id};
+use crate::metadata::{gather, metadata_checksum, store_id};
 use crate::plan::{Plan, RowRange};
 use crate::progress::{Observer, Phase};
 use crate::store::Store;
@@ -72,6 +72,8 @@ pub fn verify(options: &VerifyOptions, observer: Observer<'_>) -> Result<VerifyR
     if let Some(metadata) = store.metadata() {
         let mut told = Told { metadata, problems: &mut report.problems };
         told.compare("/matrix/checksum", &json!(checksum.to_string()), "the rows");
+        told.compare("/matrix/header/checksum", &json!(header_of(&store)?.to_string()), "the header");
+        told.compare("/metadata_checksum", &json!(metadata_checksum(metadata)), "the metadata");
         told.compare_metrics(&metrics);
         for (index, chunk) in chunks.iter().enumerate() {
             let (_, checksum) = gather(&landed, chunk.rows.clone());
@@ -131,6 +133,12 @@ impl Told<'_> {
             }
         }
     }
+}
+
+/// Of the bytes before the rows.
+fn header_of(store: &Store) -> Result<Checksum, Error> {
+    let header = Checksum::of_start(store.path(), store.rows_offset());
+    Ok(header.map_err(FormatError::io("read", store.path()))?)
 }
 
 /// Counts the articles and measures their file.

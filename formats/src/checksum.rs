@@ -31,7 +31,15 @@ impl Checksum {
     /// # Errors
     /// Where it cannot be read.
     pub fn of_file(path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        Self::of_start(path, u64::MAX)
+    }
+
+    /// The checksum of the first `len` bytes of a file, or of all if it has less.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn of_start(path: &Path, len: u64) -> io::Result<Self> {
+        let mut file = File::open(path)?.take(len);
         let (mut block, mut hasher) = (vec![0; 1 << 16], Hasher::default());
         loop {
             match file.read(&mut block)? {

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use half::{bf16, f16};
 
@@ -31,7 +32,7 @@ pub enum Payload {
     /// The bytes themselves: any row can be read at once, by any thread.
     Raw(Region),
     /// An encoding that must be decoded from its start (protocol 0–2 pickles).
-    Coded(Box<dyn CodedRows>),
+    Coded(Arc<dyn CodedRows>),
 }
 
 /// Rows that can only be had by decoding a file from the start of its payload.
@@ -85,6 +86,9 @@ impl Payload {
         let path = path.to_path_buf();
         let bytes = match self {
             Payload::Raw(region) => Bytes::At { file, offset: region.offset },
+            Payload::Coded(coded) if coded.array().order == Order::Fortran => {
+                Bytes::Columns { coded: Arc::clone(coded), file, block: Block::default() }
+            }
             Payload::Coded(coded) => Bytes::Stream { decoder: coded.decoder(file)?, next_row: 0 },
         };
         Ok(RowReader { path, array: *self.array(), bytes, scratch: Vec::new() })
@@ -100,9 +104,24 @@ pub struct RowReader {
 }
 
 enum Bytes {
+    /// Any byte at any time.
     At { file: File, offset: u64 },
+    /// Rows one after another.
     Stream { decoder: Box<dyn io::Read + Send>, next_row: u64 },
+    /// Columns one after another, behind an encoding: the whole payload is decoded once for every block of rows.
+    Columns { coded: Arc<dyn CodedRows>, file: File, block: Block },
 }
+
+/// Rows that were gathered from columns.
+#[derive(Default)]
+struct Block {
+    first: u64,
+    values: Vec<f32>,
+    narrowed: Vec<u64>,
+}
+
+/// Bytes of float32 in a [`Block`]: few passes over the payload, and bounded memory.
+const BLOCK_BYTES: u64 = 8 << 20;
 
 impl RowReader {
     /// Reads rows `first..` into `out`, a whole number of rows. A row in which a finite value became infinite by
@@ -113,82 +132,84 @@ impl RowReader {
     /// # Errors
     /// [`FormatError::Shrunk`] where the file ends early, [`FormatError::Io`] otherwise.
     pub fn read(&mut self, first: u64, out: &mut [f32], narrowed: &mut Vec<u64>) -> Result<(), FormatError> {
-        let rows = out.len() as u64 / self.array.cols().max(1);
-        debug_assert!(first + rows <= self.array.rows());
-        let result = if self.array.order == Order::Fortran {
-            self.read_columns(first, rows, out)
-        } else if self.array.is_stored_form() {
-            fill(&mut self.bytes, &self.array, first, bytemuck::cast_slice_mut(out))
-        } else {
-            self.scratch.resize(out.len() * self.array.dtype.size(), 0);
-            fill(&mut self.bytes, &self.array, first, &mut self.scratch).map(|()| {
-                convert(&self.scratch, &self.array, out);
-            })
+        debug_assert!(first + out.len() as u64 / self.array.cols().max(1) <= self.array.rows());
+        let result = match &mut self.bytes {
+            Bytes::Columns { .. } => self.read_block(first, out, narrowed),
+            Bytes::At { .. } if self.array.order == Order::Fortran => self.read_columns(first, out, narrowed),
+            bytes if self.array.is_stored_form() => fill(bytes, &self.array, first, bytemuck::cast_slice_mut(out)),
+            bytes => {
+                self.scratch.resize(out.len() * self.array.dtype.size(), 0);
+                fill(bytes, &self.array, first, &mut self.scratch).map(|()| {
+                    let cols = self.array.cols();
+                    convert(&self.scratch, &self.array, out, &mut |index| narrowed.push(first + index / cols));
+                })
+            }
         };
+        narrowed.sort_unstable();
+        narrowed.dedup();
         result.map_err(|source| match source.kind() {
             io::ErrorKind::UnexpectedEof => FormatError::Shrunk { path: self.path.clone(), row: first },
             _ => FormatError::Io { action: "read", path: self.path.clone(), source },
-        })?;
-        if self.array.dtype == Dtype::Float64 {
-            self.note_narrowed(first, out, narrowed)?;
-        }
-        Ok(())
-    }
-
-    /// Column-major payloads: one strided read a column.
-    fn read_columns(&mut self, first: u64, rows: u64, out: &mut [f32]) -> io::Result<()> {
-        let Bytes::At { file, offset } = &self.bytes else {
-            return Err(io::Error::other("a coded payload in Fortran order cannot be read by rows"));
-        };
-        let (size, cols) = (self.array.dtype.size() as u64, self.array.cols() as usize);
-        let mut column = vec![0f32; rows as usize];
-        self.scratch.resize(column.len() * size as usize, 0);
-        for col in 0..cols {
-            let at = offset + (col as u64 * self.array.rows() + first) * size;
-            file.read_exact_at(&mut self.scratch, at)?;
-            convert(&self.scratch, &self.array, &mut column);
-            for (row, value) in column.iter().enumerate() {
-                out[row * cols + col] = *value;
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks back at the source of every row with an infinity: was it one already, or did float32 make it one?
-    fn note_narrowed(&mut self, first: u64, out: &[f32], narrowed: &mut Vec<u64>) -> Result<(), FormatError> {
-        let cols = self.array.cols() as usize;
-        for (row, values) in out.chunks_exact(cols.max(1)).enumerate() {
-            if !values.iter().any(|v| v.is_infinite()) {
-                continue;
-            }
-            for col in (0..cols).filter(|&col| values[col].is_infinite()) {
-                if self.source_value(first, row, col)?.is_finite() {
-                    narrowed.push(first + row as u64);
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// One float64 of the source, from the block that was read last.
-    fn source_value(&self, first: u64, row: usize, col: usize) -> Result<f64, FormatError> {
-        let mut bytes = [0u8; 8];
-        match (&self.bytes, self.array.order) {
-            (Bytes::At { file, offset }, Order::Fortran) => {
-                let at = offset + (col as u64 * self.array.rows() + first + row as u64) * 8;
-                file.read_exact_at(&mut bytes, at).map_err(FormatError::io("read", &self.path))?;
-            }
-            _ => {
-                let at = (row * self.array.cols() as usize + col) * 8;
-                bytes.copy_from_slice(&self.scratch[at..at + 8]);
-            }
-        }
-        Ok(match self.array.byte_order {
-            ByteOrder::Little => f64::from_le_bytes(bytes),
-            ByteOrder::Big => f64::from_be_bytes(bytes),
         })
     }
+
+    /// Column-major payloads: one positioned read a column.
+    fn read_columns(&mut self, first: u64, out: &mut [f32], narrowed: &mut Vec<u64>) -> io::Result<()> {
+        let Bytes::At { file, offset } = &self.bytes else { return Ok(()) };
+        let (size, rows) = (self.array.dtype.size() as u64, self.array.rows());
+        let (scratch, array) = (&mut self.scratch, &self.array);
+        gather(array, first, out, scratch, narrowed, |col, bytes| {
+            file.read_exact_at(bytes, offset + (col * rows + first) * size)
+        })
+    }
+
+    /// Column-major payloads behind an encoding: from the block that holds the rows, which is gathered if need be.
+    fn read_block(&mut self, first: u64, out: &mut [f32], narrowed: &mut Vec<u64>) -> io::Result<()> {
+        let Bytes::Columns { coded, file, block } = &mut self.bytes else { return Ok(()) };
+        let array = &self.array;
+        let (cols, size) = (array.cols(), array.dtype.size() as u64);
+        let rows = out.len() as u64 / cols;
+        let have = block.values.len() as u64 / cols;
+        if first < block.first || first + rows > block.first + have {
+            let gathered = (BLOCK_BYTES / (cols * 4)).max(rows).min(array.rows() - first);
+            block.first = first;
+            block.narrowed.clear();
+            block.values.resize((gathered * cols) as usize, 0.0);
+            let mut decoder = coded.decoder(file.try_clone()?).map_err(io::Error::other)?;
+            let (values, narrowed) = (&mut block.values, &mut block.narrowed);
+            gather(array, first, values, &mut self.scratch, narrowed, |_, bytes| {
+                skip(&mut *decoder, first * size)?;
+                decoder.read_exact(bytes)?;
+                skip(&mut *decoder, (array.rows() - first - gathered) * size)
+            })?;
+        }
+        let start = ((first - block.first) * cols) as usize;
+        out.copy_from_slice(&block.values[start..start + out.len()]);
+        narrowed.extend(block.narrowed.iter().filter(|row| (first..first + rows).contains(row)));
+        Ok(())
+    }
+}
+
+/// Rows from columns: `column` reads the bytes of one column's share.
+fn gather(
+    array: &ArrayMeta,
+    first: u64,
+    out: &mut [f32],
+    scratch: &mut Vec<u8>,
+    narrowed: &mut Vec<u64>,
+    mut column: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let cols = array.cols() as usize;
+    let mut values = vec![0f32; out.len() / cols];
+    scratch.resize(values.len() * array.dtype.size(), 0);
+    for col in 0..cols {
+        column(col as u64, scratch)?;
+        convert(scratch, array, &mut values, &mut |row| narrowed.push(first + row));
+        for (row, value) in values.iter().enumerate() {
+            out[row * cols + col] = *value;
+        }
+    }
+    Ok(())
 }
 
 /// The payload's bytes of the rows from `first` on.
@@ -196,21 +217,27 @@ fn fill(bytes: &mut Bytes, array: &ArrayMeta, first: u64, out: &mut [u8]) -> io:
     match bytes {
         Bytes::At { file, offset } => file.read_exact_at(out, *offset + first * array.row_bytes()),
         Bytes::Stream { decoder, next_row } => {
-            let skip =
-                first.checked_sub(*next_row).ok_or_else(|| io::Error::other("a coded payload is read forward"))?;
-            let skip_bytes = skip * array.row_bytes();
-            if io::copy(&mut decoder.by_ref().take(skip_bytes), &mut io::sink())? < skip_bytes {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+            let before = first.checked_sub(*next_row).ok_or_else(|| io::Error::other("rows are read forward"))?;
+            skip(decoder, before * array.row_bytes())?;
             decoder.read_exact(out)?;
             *next_row = first + out.len() as u64 / array.row_bytes().max(1);
             Ok(())
         }
+        Bytes::Columns { .. } => Err(io::Error::other("columns are gathered in blocks")),
     }
 }
 
-/// Elements of any accepted type and byte order to float32.
-fn convert(bytes: &[u8], array: &ArrayMeta, out: &mut [f32]) {
+/// Decodes and drops `len` bytes.
+fn skip(decoder: &mut dyn io::Read, len: u64) -> io::Result<()> {
+    match io::copy(&mut decoder.take(len), &mut io::sink())? {
+        skipped if skipped == len => Ok(()),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// Elements of any accepted type and byte order to float32. Tells the index of every element that was finite and is
+/// not any more.
+fn convert(bytes: &[u8], array: &ArrayMeta, out: &mut [f32], narrowed: &mut dyn FnMut(u64)) {
     fn each<const N: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; N]) -> f32) {
         let (elements, _) = bytes.as_chunks::<N>();
         for (element, out) in elements.iter().zip(out) {
@@ -219,6 +246,15 @@ fn convert(bytes: &[u8], array: &ArrayMeta, out: &mut [f32]) {
     }
     // Narrowing is numpy's `astype(float32)`: round to nearest even, too large becomes infinite.
     #[allow(clippy::cast_possible_truncation)]
+    fn narrow(bytes: &[u8], out: &mut [f32], narrowed: &mut dyn FnMut(u64), value: impl Fn([u8; 8]) -> f64) {
+        each(bytes, out, |element| value(element) as f32);
+        let (elements, _) = bytes.as_chunks::<8>();
+        for (index, _) in out.iter().enumerate().filter(|(_, out)| out.is_infinite()) {
+            if value(elements[index]).is_finite() {
+                narrowed(index as u64);
+            }
+        }
+    }
     match (array.dtype, array.byte_order) {
         (Dtype::Float16, ByteOrder::Little) => each(bytes, out, |b| f16::from_le_bytes(b).to_f32()),
         (Dtype::Float16, ByteOrder::Big) => each(bytes, out, |b| f16::from_be_bytes(b).to_f32()),
@@ -226,8 +262,8 @@ fn convert(bytes: &[u8], array: &ArrayMeta, out: &mut [f32]) {
         (Dtype::Bfloat16, ByteOrder::Big) => each(bytes, out, |b| bf16::from_be_bytes(b).to_f32()),
         (Dtype::Float32, ByteOrder::Little) => each(bytes, out, f32::from_le_bytes),
         (Dtype::Float32, ByteOrder::Big) => each(bytes, out, f32::from_be_bytes),
-        (Dtype::Float64, ByteOrder::Little) => each(bytes, out, |b| f64::from_le_bytes(b) as f32),
-        (Dtype::Float64, ByteOrder::Big) => each(bytes, out, |b| f64::from_be_bytes(b) as f32),
+        (Dtype::Float64, ByteOrder::Little) => narrow(bytes, out, narrowed, f64::from_le_bytes),
+        (Dtype::Float64, ByteOrder::Big) => narrow(bytes, out, narrowed, f64::from_be_bytes),
     }
 }
 

@@ -39,6 +39,9 @@ pub(super) struct MergeArgs {
     /// Which files of a folder are meant [default: cluster*_gpu*.pkl where any matches, else all checkpoints]
     #[arg(long, value_name = "GLOB")]
     pattern: Option<String>,
+    /// First rows of files that do not name their own: JSON lines {"file": …, "start_index": …}
+    #[arg(long, value_name = "FILE")]
+    ranges: Option<PathBuf>,
     /// Keep the first N rows, or rows A up to B, and leave out the others
     #[arg(long, value_name = "N|A:B")]
     rows: Option<RowRange>,
@@ -109,6 +112,7 @@ impl MergeArgs {
             pattern: self.pattern.clone(),
             output: self.output.clone(),
             format: self.format.map(|format| format.name().into()),
+            ranges: self.ranges.clone(),
             rows: self.rows,
             dim: self.dim,
             key: self.key.clone(),

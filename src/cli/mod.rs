@@ -24,6 +24,7 @@ use progress::Reporter;
 
 /// Set by Ctrl-C and by SIGTERM; the work stops at the next piece.
 static CANCEL: Cancel = Cancel::new();
+const WRONG_USAGE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 /// Merge the embedding checkpoints of many GPU workers into one memory-mapped store.
@@ -178,7 +179,11 @@ fn report(failure: Failure, output: Output) -> ExitCode {
                 // Nothing is left to do about a closed pipe here.
                 let _ = output.result(&result, |_| Ok(()));
             }
-            if error.is_cancelled() { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE }
+            match error {
+                error if error.is_cancelled() => ExitCode::from(INTERRUPTED),
+                Error::Extension { .. } => ExitCode::from(WRONG_USAGE),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

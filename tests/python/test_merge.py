@@ -141,8 +141,9 @@ def test_ids_come_from_the_file_name_where_the_dict_lacks_them(tmp_path):
     assert [(c["cluster_id"], c["gpu_id"]) for c in chunks] == [(2, 11), (1, 7), (10, 0)]
 
 
-def test_the_dict_wins_over_the_file_name(tmp_path):
-    dump(tmp_path / "cluster1_gpu0.pkl", checkpoint(ROWS, 0, cluster=5, gpu=6))
+@pytest.mark.parametrize("name", ["cluster1_gpu0.pkl", "clusterA_gpu0.pkl", "cluster1_gpu.pkl", "cluster1_gpu0_v2.pkl"])
+def test_the_dict_wins_over_the_file_name(tmp_path, name):
+    dump(tmp_path / name, checkpoint(ROWS, 0, cluster=5, gpu=6))
     chunk = succeeds("merge", tmp_path, "-o", tmp_path / "s.npy", "--json").json()["chunk_info"][0]
     assert (chunk["cluster_id"], chunk["gpu_id"]) == (5, 6)
 
@@ -255,6 +256,24 @@ def test_a_bare_file_at_the_target_is_not_overwritten_either(job):
         fails("merge", job / "embeddings", "-o", job / "s.npy")
         assert contents(job) == before
         os.remove(job / name)
+
+
+@pytest.mark.parametrize("target", ["embeddings/cluster1_gpu0.pkl", "articles.pkl"])
+def test_a_source_is_never_the_target(job, target):
+    """--force is for stores; one slip of the hand must not cost a worker's checkpoint or the articles' texts."""
+    dump(job / "articles.pkl", [{"id": str(i), "title": "t", "url": "u", "text": "x"} for i in range(250)])
+    before = contents(job)
+    flags = ["--articles", "articles.pkl", "--force"]
+    said = fails("merge", "embeddings", "-o", target, *flags, cwd=job)
+    assert target.split("/")[-1] in said
+    assert contents(job) == before
+
+
+def test_a_folder_at_the_target_is_found_before_anything_is_written(job):
+    (job / "s.npy").mkdir()
+    before = contents(job)
+    fails("merge", job / "embeddings", "-o", job / "s.npy", "--force")
+    assert contents(job) == before
 
 
 def test_replacing_without_articles_leaves_no_old_articles_behind(job):

@@ -260,3 +260,93 @@ fn repr_escape(at: &[u8]) -> Escape {
 pub(super) fn hex(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |value, &digit| Some(value << 4 | char::from(digit).to_digit(16)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every byte value, and runs that cross each other.
+    fn bytes() -> Vec<u8> {
+        (0..=255).chain((0..100_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)).collect()
+    }
+
+    fn spelled(coding: Coding, bytes: &[u8]) -> Vec<u8> {
+        match coding {
+            Coding::Raw => bytes.to_vec(),
+            Coding::Utf8Latin1 => bytes.iter().copied().map(char::from).collect::<String>().into_bytes(),
+            Coding::RawUnicodeEscape => bytes
+                .iter()
+                .flat_map(|byte| match byte {
+                    b'\n' | b'\\' | 0 | 13 => format!("\\u{byte:04x}").into_bytes(),
+                    b'z' => b"\\U0000007a".to_vec(),
+                    byte => vec![*byte],
+                })
+                .collect(),
+            Coding::PythonRepr => bytes
+                .iter()
+                .flat_map(|byte| match byte {
+                    b'\\' | b'\'' => vec![b'\\', *byte],
+                    b'\n' => b"\\n".to_vec(),
+                    b'\r' => b"\\r".to_vec(),
+                    b'\t' => b"\\t".to_vec(),
+                    b' '..=b'~' => vec![*byte],
+                    byte => format!("\\x{byte:02x}").into_bytes(),
+                })
+                .collect(),
+        }
+    }
+
+    /// Gives one byte at a time, so that every spelling is cut everywhere.
+    struct Drip<'a>(&'a [u8]);
+
+    impl Read for Drip<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let n = out.len().min(1);
+            self.0.read(&mut out[..n])
+        }
+    }
+
+    #[test]
+    fn what_was_spelled_is_decoded_in_any_pieces() {
+        let bytes = bytes();
+        for coding in [Coding::Raw, Coding::Utf8Latin1, Coding::RawUnicodeEscape, Coding::PythonRepr] {
+            let encoded = spelled(coding, &bytes);
+            let span = PayloadSpan { offset: 7, encoded_len: encoded.len() as u64, coding };
+            for piece in [1, 3, 4096, 1 << 20] {
+                let (mut out, mut at) = (vec![0; bytes.len() + 1], 0);
+                let mut decoder = span.decoder(Drip(&encoded));
+                loop {
+                    let end = out.len().min(at + piece);
+                    match decoder.read(&mut out[at..end]).unwrap() {
+                        0 => break,
+                        n => at += n,
+                    }
+                }
+                assert!(out[..at] == bytes, "{coding:?} in pieces of {piece}");
+            }
+            assert_eq!(span.decoded_len(encoded.as_slice()).unwrap(), bytes.len() as u64);
+        }
+    }
+
+    #[test]
+    fn a_spelling_of_no_byte_is_an_error_with_its_place() {
+        for (coding, encoded, place) in [
+            (Coding::Utf8Latin1, &b"abc\xc4\x80d"[..], 103),
+            (Coding::Utf8Latin1, b"abc\xc3", 103),
+            (Coding::Utf8Latin1, b"\x80", 100),
+            (Coding::RawUnicodeEscape, b"a\\u0100", 101),
+            (Coding::RawUnicodeEscape, b"a\\u00", 101),
+            (Coding::RawUnicodeEscape, b"\\q", 100),
+            (Coding::PythonRepr, b"ab\\xg0", 102),
+            (Coding::PythonRepr, b"ab\\", 102),
+        ] {
+            let span = PayloadSpan { offset: 100, encoded_len: encoded.len() as u64, coding };
+            let error = io::copy(&mut span.decoder(encoded), &mut io::sink()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            assert!(error.to_string().starts_with(&format!("byte {place} ")), "{error}");
+        }
+        let cut = PayloadSpan { offset: 0, encoded_len: 5, coding: Coding::Raw };
+        let error = io::copy(&mut cut.decoder(&b"abc"[..]), &mut io::sink()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

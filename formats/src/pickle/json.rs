@@ -15,7 +15,7 @@ impl Tree {
     /// A value as JSON.
     ///
     /// What JSON lacks becomes: bytes `{"bytes": length}`, arrays `{"array": {"shape", "dtype"}}`, long texts
-    /// `{"text": {"bytes": length}}`, big integers, dates, paths and other values their text, NaN and infinities
+    /// `{"text": {"bytes": length in the file}}`, big integers, dates, paths and other values their text, NaN and infinities
     /// `"nan"`, `"inf"`, `"-inf"`, tuples and sets lists, keys their text. A list that is too long ends with
     /// `{"more": items left out}`; what is nested too deep is `{"more": 1}`.
     #[must_use]

@@ -5,12 +5,12 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::{ElementType, FileSource, ItemRef, ItemSink, KeepAll, PayloadSpan, Pickle, PickledArray, scan, write};
 use crate::array::ArrayMeta;
-use crate::dtype::Order;
 use crate::error::FormatError;
 use crate::format::{ArrayKind, Confidence, Fields, Format, LocateOptions, Located, Probe, StoreFiles, Target};
 use crate::pickle::Coding;
@@ -62,12 +62,6 @@ pub enum LocateError {
         /// The shape.
         shape: Vec<u64>,
     },
-    /// Column-major rows behind an encoding that can only be read forward.
-    #[error("{key:?} is in Fortran order inside a protocol 0–2 pickle")]
-    CodedFortran {
-        /// The field.
-        key: String,
-    },
 }
 
 impl LocateError {
@@ -85,9 +79,6 @@ impl LocateError {
             }
             LocateError::Shape { key, .. } => {
                 format!("give one row an item: d[{key:?}] = d[{key:?}].reshape(len(d[{key:?}]), -1)")
-            }
-            LocateError::CodedFortran { key } => {
-                format!("save it again: d[{key:?}] = np.ascontiguousarray(d[{key:?}]); pickle.dump(d, f, protocol=4)")
             }
         }
     }
@@ -212,10 +203,7 @@ fn rows(array: &PickledArray, path: &Path, key: &str) -> Result<(ArrayMeta, Payl
     let path = path.to_path_buf();
     let payload = match array.payload.coding {
         Coding::Raw => Payload::Raw(Region { path, offset: array.payload.offset, array: meta }),
-        _ if array.order == Order::Fortran => {
-            return Err(LocateError::CodedFortran { key: key.into() });
-        }
-        _ => Payload::Coded(Box::new(CodedPayload { path, span: array.payload.clone(), array: meta })),
+        _ => Payload::Coded(Arc::new(CodedPayload { path, span: array.payload.clone(), array: meta })),
     };
     Ok((meta, payload))
 }

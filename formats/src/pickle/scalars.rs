@@ -9,8 +9,8 @@ use super::node::{DtypeNode, Node, NodeId};
 use super::op::Form;
 use super::text::read_span;
 
-/// Longest numpy text that is read, in bytes of the file; four bytes of UTF-32 each become up to six.
-const LONGEST: u64 = 16 << 10;
+/// Longest numpy text that is read, in bytes of the file: a character takes 4, and up to 19 in protocol 0.
+const LONGEST: u64 = 64 << 10;
 
 impl Machine<'_> {
     /// `scalar(dtype, bytes)`; a type that has no Python value stays opaque.

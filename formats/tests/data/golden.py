@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes golden.jsonl: what Python itself loads from every pickle of this folder, and the streams/ folder.
+"""Writes golden.jsonl: what Python itself loads from every pickle of this folder, and with --make the files that are made here.
 
 By hand, with the versions that made the committed files:
     python3.11 -m venv v && v/bin/pip install numpy==2.4.6 ml_dtypes==0.6.0 && v/bin/python golden.py
@@ -8,7 +8,7 @@ A line is {"file", "value"} with the value as JSON (the rules are at Tree::to_js
 shape, CRC-32 of the elements in C order and little-endian], or {"file", "refused"} where the scanner must
 not read it. Long texts are left out of the value by their length, as the scanner does.
 """
-import datetime, decimal, fractions, io, json, math, pathlib, pickle, pickletools, sys, uuid, zlib
+import collections, datetime, decimal, fractions, io, json, math, pathlib, pickle, pickletools, sys, uuid, zlib
 import warnings
 import ml_dtypes
 import numpy as np
@@ -86,7 +86,7 @@ class Plain:
                 key = self.key(key)
                 out[key] = self.value(item)
             return out
-        if isinstance(value, (list, tuple, set, frozenset)):
+        if isinstance(value, (list, tuple, set, frozenset, collections.deque)):
             out = []
             for item in list(value)[: 1024 if isinstance(value, list) else None]:
                 if not self.left:
@@ -100,7 +100,7 @@ def scalar(value, path):
     if isinstance(value, np.ndarray):
         return {"array": {"shape": list(value.shape), "dtype": element(value.dtype)}}
     if isinstance(value, np.generic) and not isinstance(value, (str, bytes, float)):
-        if isinstance(value, np.longdouble):
+        if isinstance(value, (np.longdouble, np.datetime64)):
             return "numpy._core.multiarray.scalar"
         value = value.item()
     if value is None or isinstance(value, bool):
@@ -185,9 +185,55 @@ def streams():
             print(json.dumps([item["id"], item["title"], item["url"], item["text"], int(item["n"])]), file=file)
 
 
+def extras():
+    """Values that the other fixtures lack."""
+    value = {
+        "reversed": np.arange(24, dtype="f4").reshape(2, 3, 4).T,
+        "cube": np.arange(24, dtype=">f8").reshape(2, 3, 4),
+        "half": np.array([1.5, -2.0, np.inf], dtype="f2"),
+        "str": np.str_("caf\u00e9 \U0001f600"),
+        "long_str": np.str_("x" * 900 + "\u03b1"),
+        "bytes_": np.bytes_(b"ab\xff"),
+        "u64": np.uint64(2**64 - 1),
+        "u8": np.uint8(200),
+        "i16": np.int16(-3),
+        "f2": np.float16(0.1),
+        "c8": np.complex64(1 + 2j),
+        "bool": np.bool_(False),
+        "when": np.datetime64("2024-05-06"),
+        "structured": np.zeros(2, dtype=[("a", "f4"), ("b", "i8")]),
+        "counter": collections.Counter("abca"),
+        "ordered": collections.OrderedDict(a=1, b=[2]),
+        "deque": collections.deque([1, 2, 3], 5),
+        "time": datetime.time(1, 2, 3, 4, tzinfo=datetime.timezone(datetime.timedelta(hours=-3, minutes=-30))),
+        "fold": datetime.datetime(2024, 10, 27, 2, 30, fold=1),
+        "delta": datetime.timedelta(days=-2, seconds=5, microseconds=7),
+        "decimal": decimal.Decimal("-1.50E+3"),
+        "third": fractions.Fraction(1, 3),
+        "uuid": uuid.UUID(int=2**127 + 1),
+        "range": range(5, 1, -2),
+        "path": pathlib.PurePosixPath("a/b.c"),
+        "big": -(10**300),
+        "tuple": ((), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)),
+        "keys": {7: "int", None: "none", (1, "a"): "tuple", 2.5: "float", True: "bool"},
+        "text": "a\nb\r\\u0041\x1a\x00 \u00e9\u03b1\U0001f600",
+        "long_text": "x" * 3000,
+        "floats": [0.1, -0.0, 1e300, float("nan"), float("-inf")],
+        "shared": [[1], [1]],
+    }
+    # Its elements lie in an order that is neither C nor Fortran, which only protocol 5 says.
+    permuted = {"permuted": np.arange(24, dtype="f4").reshape(2, 3, 4).transpose(1, 0, 2)}
+    (HERE / "odd").mkdir(exist_ok=True)
+    (HERE / "odd" / "permuted.p5.pkl").write_bytes(pickle.dumps(permuted, 5))
+    value["shared"][1] = value["shared"][0]
+    for protocol in range(6):
+        (HERE / "containers" / f"extra.p{protocol}.pkl").write_bytes(pickle.dumps(value, protocol))
+
+
 def main():
-    if "--streams" in sys.argv:
+    if "--make" in sys.argv:
         streams()
+        extras()
     paths = sorted([*HERE.glob("pickle/*/*.pkl"), *HERE.glob("containers/*.pkl")])
     with open(HERE / "golden.jsonl", "w") as file:
         for path in paths:
