@@ -27,7 +27,6 @@ from pathlib import Path
 
 from make_checkpoints import write_articles, write_checkpoints
 
-
 NAP = 0.25
 
 
@@ -128,7 +127,10 @@ def truthful(job: Job) -> None:
 
 
 def campaign(job: Job, kills: int, seed: int = 0, log=lambda line: None) -> Tally:
-    """Kill until ``kills`` have landed in mid-copy; every round ends with a resume that must equal the reference."""
+    """Kill until ``kills`` have landed in mid-copy and some resume has continued from rows on disk.
+
+    Every round ends with a resume that must equal the reference. So many rounds without either are an error.
+    """
     rng = random.Random(seed)
     job.clear()
     began = time.perf_counter()
@@ -136,7 +138,9 @@ def campaign(job: Job, kills: int, seed: int = 0, log=lambda line: None) -> Tall
     span = time.perf_counter() - began
     reference = job.digest()
     tally = Tally()
-    while tally.mid_copy < kills:
+    while tally.mid_copy < kills or not tally.resumed_rows:
+        if tally.resumes > 20 * kills + 20:
+            raise AssertionError(f"{tally}: too few kills landed, or nothing was ever resumed")
         job.clear()
         for _ in range(rng.choice((1, 1, 2, 4))):
             kill_once(job, rng.uniform(0, span), rng.choice((0, 1, 2, 4)), tally)

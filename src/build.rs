@@ -42,6 +42,17 @@ pub(crate) struct ArticlesPart {
     pub(crate) fit: Option<RowRange>,
 }
 
+impl ArticlesPart {
+    /// There must be as many articles as rows.
+    pub(crate) fn check_count(&self, count: u64) -> Result<(), Error> {
+        if count == self.total {
+            return Ok(());
+        }
+        let fit = self.fit.and_then(|rows| rows.holding(count)).map(|rows| format!("keep as many rows: --rows {rows}"));
+        Err(Error::ArticlesCount { path: self.path.clone(), articles: count, rows: self.total, fit })
+    }
+}
+
 /// One store to be built.
 pub(crate) struct Job<'a> {
     pub(crate) target: &'a Path,
@@ -216,11 +227,7 @@ fn write_articles(job: &Job<'_>, target: &dyn Target) -> Result<Option<ArticlesW
     if identity()? != before {
         return Err(changed());
     }
-    if count != part.total {
-        let path = part.path.clone();
-        let fit = part.fit.and_then(|rows| rows.holding(count)).map(|rows| format!("keep as many rows: --rows {rows}"));
-        return Err(Error::ArticlesCount { path, articles: count, rows: part.total, fit });
-    }
+    part.check_count(count)?;
     Ok(Some(sink.finish()?))
 }
 

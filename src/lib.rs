@@ -47,14 +47,14 @@ pub mod text;
 mod verify;
 
 pub use build::BuildOptions;
-pub use copy::{CopyError, Settings};
+pub use copy::{CopyError, Settings, memory_per_thread};
 pub use embstore_formats as formats;
 pub use error::Error;
 pub use export::{ExportOptions, ExportReport, export};
 pub use identity::Identity;
 pub use info::{Info, Kind, info};
 pub use journal::JournalError;
-pub use merge::{MergeOptions, MergeReport, NonFinite, merge, plan};
+pub use merge::{MergeOptions, MergeReport, NonFinite, dry_run, merge};
 pub use partial::{PartialError, complete_publication, partial_folder};
 pub use plan::{Plan, RowRange};
 pub use progress::{Cancel, Observer, Phase, Progress, Silent};

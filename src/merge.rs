@@ -1,9 +1,10 @@
 //! Merge: checkpoints into a store.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
-use embstore_formats::{Dtype, Fields, Format, LocateOptions, format_for_extension, format_named};
+use embstore_formats::{Dtype, Fields, Format, LocateOptions, articles, format_for_extension, format_named};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
@@ -115,7 +116,7 @@ pub struct MergeReport {
 ///
 /// # Errors
 /// Whatever keeps the checkpoints from being one matrix.
-pub fn plan(options: &MergeOptions, observer: Observer<'_>) -> Result<Plan, Error> {
+pub(crate) fn plan(options: &MergeOptions, observer: Observer<'_>) -> Result<Plan, Error> {
     observer.progress.begin(Phase::Plan, 0, 0);
     let locate = LocateOptions { key: options.key.clone() };
     let files = inputs::find(&options.inputs, options.pattern.as_deref(), &locate)?;
@@ -137,6 +138,20 @@ pub fn plan(options: &MergeOptions, observer: Observer<'_>) -> Result<Plan, Erro
     // Not collected as one result: the first bad file is named in the order of the names, not of the threads.
     let checkpoints = checkpoints.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(Plan::verify(checkpoints, options.rows, options.dim)?)
+}
+
+/// What [`merge`] would do: the plan, with the articles counted. Writes nothing.
+///
+/// # Errors
+/// Whatever would keep the merge from beginning, a target in the way aside.
+pub fn dry_run(options: &MergeOptions, observer: Observer<'_>) -> Result<Plan, Error> {
+    options.format()?;
+    let plan = plan(options, observer)?;
+    if let Some(part) = articles_part(options, &plan) {
+        observer.progress.begin(Phase::Articles, 0, 0);
+        part.check_count(articles::read(&part.path, &mut |_| ControlFlow::Continue(()))?)?;
+    }
+    Ok(plan)
 }
 
 /// Merges checkpoints into a store.
@@ -162,19 +177,13 @@ pub fn merge(options: &MergeOptions, observer: Observer<'_>) -> Result<MergeRepo
     let format = options.format()?;
     check_target(&options.output, format, options.build.force)?;
     let plan = plan(options, observer)?;
-    let row_range = options.rows.unwrap_or(RowRange { start: 0, end: plan.rows() });
     let legacy = format.store_files(&options.output).metadata.is_none();
     let job = Job {
         target: &options.output,
         format,
         array: plan.array(),
         sources: sources(&plan),
-        articles: options.articles.as_ref().map(|path| ArticlesPart {
-            path: path.clone(),
-            skip: 0,
-            total: plan.array().rows(),
-            fit: Some(RowRange { end: plan.rows(), ..row_range }),
-        }),
+        articles: articles_part(options, &plan),
         identity: identity(options, format, &plan),
         options: options.build,
     };
@@ -199,7 +208,7 @@ pub fn merge(options: &MergeOptions, observer: Observer<'_>) -> Result<MergeRepo
                 chunk_info,
                 checksum,
                 header: measured.header,
-                row_range,
+                row_range: row_range(options, &plan),
             };
             Ok(description.to_fields(measured.articles.as_ref(), legacy))
         },
@@ -230,6 +239,19 @@ pub(crate) fn sources(plan: &Plan) -> Vec<Source<'_>> {
             store_row: part.store_row,
         })
         .collect()
+}
+
+fn row_range(options: &MergeOptions, plan: &Plan) -> RowRange {
+    options.rows.unwrap_or(RowRange { start: 0, end: plan.rows() })
+}
+
+fn articles_part(options: &MergeOptions, plan: &Plan) -> Option<ArticlesPart> {
+    Some(ArticlesPart {
+        path: options.articles.clone()?,
+        skip: 0,
+        total: plan.array().rows(),
+        fit: Some(RowRange { end: plan.rows(), ..row_range(options, plan) }),
+    })
 }
 
 /// Everything that decides which bytes land where. Sources may change: their pieces tell by themselves.

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use embstore::memory_per_thread;
 use embstore::text::{megabytes, thousands};
-use embstore::{MergeOptions, MergeReport, NonFinite, Observer, Plan, RowRange, merge, plan};
+use embstore::{MergeOptions, MergeReport, NonFinite, Observer, Plan, RowRange, dry_run, merge};
 use serde_json::{Value, json};
 
 use super::output::Output;
@@ -96,7 +97,7 @@ impl MergeArgs {
     pub(super) fn run(&self, output: Output, observer: Observer<'_>, reporter: &Reporter) -> Result<(), Failure> {
         let options = self.options();
         if self.dry_run {
-            let plan = plan(&options, observer)?;
+            let plan = dry_run(&options, observer)?;
             reporter.clear();
             return Ok(output.result(&plan_json(&plan), |out| print_plan(&plan, &options, out))?);
         }
@@ -188,6 +189,8 @@ fn print_plan(plan: &Plan, options: &MergeOptions, out: &mut dyn Write) -> io::R
         options.output.display()
     )?;
     print_left_out(plan.rows_left_out(), out)?;
+    let memory = megabytes(memory_per_thread(array.cols()));
+    writeln!(out, "  memory: about 10 MB, and {memory} a thread")?;
     writeln!(out, "  nothing was written; run it without --dry-run to merge")
 }
 

@@ -23,6 +23,7 @@ use crate::journal::{Journal, JournalError, Landed, PieceRecord};
 use crate::progress::Observer;
 
 use piece::Worker;
+pub use piece::memory_per_thread;
 pub(crate) use piece::piece_rows;
 
 /// Pieces land in the journal this often; what has been copied since is done again after a crash.

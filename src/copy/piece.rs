@@ -21,6 +21,13 @@ pub(crate) fn piece_rows(cols: u64) -> u64 {
     rows_of(PIECE_BYTES, cols)
 }
 
+/// Bytes that a thread holds: a block of float32, and the same rows as a wider source has them.
+#[must_use]
+pub fn memory_per_thread(cols: u64) -> u64 {
+    let block = rows_of(BLOCK_BYTES, cols) * cols * 4;
+    block + 2 * block
+}
+
 fn rows_of(bytes: u64, cols: u64) -> u64 {
     (bytes / (cols * 4)).max(1)
 }

@@ -80,6 +80,16 @@ pub enum ArticlesError {
         /// The type that was met.
         got: String,
     },
+    /// A value is text, but not one that can be had.
+    #[error("article {index}: {key:?}: {source}")]
+    Text {
+        /// Position in the list, from 0.
+        index: u64,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        source: PickleError,
+    },
     /// An item is no dict.
     #[error("article {index} is {got}, not a dict")]
     NotADict {
@@ -142,7 +152,7 @@ impl ArticlesError {
             ArticlesError::Line { .. } | ArticlesError::LongLine { .. } => "give one JSON object a line".into(),
             ArticlesError::MissingColumn { .. } => "rename the columns to id, title and url".into(),
             ArticlesError::Parquet(_) => "check the file with another Parquet reader, or write it again".into(),
-            ArticlesError::Pickle(source) => source.hint().to_string(),
+            ArticlesError::Text { source, .. } | ArticlesError::Pickle(source) => source.hint().to_string(),
         }
     }
 

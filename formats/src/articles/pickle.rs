@@ -62,7 +62,7 @@ fn article(index: u64, item: ItemRef<'_>) -> Result<[String; 3], ArticlesError> 
     let mut values = [const { String::new() }; 3];
     for (key, value) in KEYS.into_iter().zip(&mut values) {
         let found = item.get(key).ok_or_else(|| ArticlesError::MissingKey { index, key, have: item.keys() })?;
-        let text = match found.text()? {
+        let text = match found.text().map_err(|source| ArticlesError::Text { index, key, source })? {
             None if key == "id" => found.int_text(),
             text => text,
         };

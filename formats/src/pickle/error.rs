@@ -185,6 +185,12 @@ pub enum PickleError {
         /// Where it begins.
         offset: u64,
     },
+    /// A text that no UTF-8 can hold, asked for in full.
+    #[error("the text at byte {offset} holds a lone surrogate and is no Unicode text")]
+    LoneSurrogate {
+        /// Where it begins.
+        offset: u64,
+    },
     /// The receiver of a list's items had enough.
     #[error("reading was stopped")]
     Stopped,
@@ -246,6 +252,7 @@ impl PickleError {
                 "load it in Python and save the array on its own: np.save(\"embeddings.npy\", obj[\"embeddings\"])"
             }
             Self::TextTooLong { .. } => "shorten the text, or leave it out of the articles",
+            Self::LoneSurrogate { .. } => "replace it in Python: text.encode('utf-8', 'replace').decode('utf-8')",
             Self::Stopped | Self::Io { .. } => "see the cause above",
             _ => "the file is damaged, or was not written by Python's pickle: fetch it again",
         }

@@ -20,6 +20,9 @@ use crate::rows::{CodedRows, Payload, Region};
 #[derive(Debug)]
 pub struct PickleFormat;
 
+/// The fields that say which rows a checkpoint holds, and who made them.
+const CHECKPOINT_KEYS: [&str; 5] = ["start_index", "end_index", "cluster_id", "gpu_id", "model"];
+
 /// A sound pickle whose rows cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -181,6 +184,12 @@ fn located(pickle: &Pickle, articles: Option<u64>, path: &Path, key: &str) -> Re
         .ok_or_else(|| LocateError::NotAnArray { key: key.into(), got: tree.type_name(found).into() })?;
     let (array, payload) = rows(array, path, key)?;
     fields.shift_remove(key);
+    // The JSON of a large dict is cut; what a merge decides by is not.
+    for key in CHECKPOINT_KEYS {
+        if let Some(value) = tree.dict_get(root, key) {
+            fields.insert(key.into(), tree.to_json(value));
+        }
+    }
     let kind = match articles {
         Some(articles) if !fields.contains_key("start_index") => {
             fields.shift_remove("articles");

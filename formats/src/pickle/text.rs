@@ -49,6 +49,14 @@ pub(super) fn to_text(form: Form, encoded: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
+/// Whether the U+FFFD in a text was there before and stands for nothing that was lost.
+pub(super) fn has_replacement(form: Form, encoded: &[u8]) -> bool {
+    match form {
+        Form::StrEscaped => encoded.windows(6).any(|window| window.eq_ignore_ascii_case(br"\ufffd")),
+        _ => str::from_utf8(encoded).is_ok(),
+    }
+}
+
 fn utf8_or_latin1(bytes: &[u8]) -> Cow<'_, str> {
     match str::from_utf8(bytes) {
         Ok(text) => text.into(),

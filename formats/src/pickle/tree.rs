@@ -8,7 +8,7 @@ use super::error::PickleError;
 use super::node::{Arena, Children, Inline, Node, NodeId, Shown};
 use super::op::Form;
 use super::source::Source;
-use super::text::{coding_of, read_span, to_text};
+use super::text::{coding_of, has_replacement, read_span, to_text};
 use crate::dtype::{ByteOrder, Dtype, Order};
 
 /// A numpy array: what it is, and where its bytes lie.
@@ -235,21 +235,20 @@ impl Tree {
 
     /// As [`Tree::text`], reading a longer text from the file.
     pub(super) fn text_from(&self, id: NodeId, source: &dyn Source) -> Result<Option<String>, PickleError> {
-        if let Some(text) = self.text(id) {
-            return Ok(Some(text.into_owned()));
+        let Node::Text { form, offset, len, .. } = *self.node(id) else { return Ok(None) };
+        if !form.is_str() && !form.is_py2() {
+            return Ok(None);
         }
-        match *self.node(id) {
-            Node::Text { form, offset, len, .. } if form.is_str() || form.is_py2() => {
-                if len > LONGEST_TEXT {
-                    return Err(PickleError::TextTooLong { length: len, offset });
-                }
-                let bytes = read_span(source, offset, len)?;
-                to_text(form, &bytes)
-                    .map(|text| Some(text.into_owned()))
-                    .ok_or(PickleError::BadArgument { what: "string", offset })
-            }
-            _ => Ok(None),
+        let encoded = match self.encoded(id) {
+            Some(encoded) => Cow::Borrowed(encoded),
+            None if len > LONGEST_TEXT => return Err(PickleError::TextTooLong { length: len, offset }),
+            None => read_span(source, offset, len)?.into(),
+        };
+        let text = to_text(form, &encoded).ok_or(PickleError::BadArgument { what: "string", offset })?;
+        if text.contains(char::REPLACEMENT_CHARACTER) && !has_replacement(form, &encoded) {
+            return Err(PickleError::LoneSurrogate { offset });
         }
+        Ok(Some(text.into_owned()))
     }
 
     /// The bytes of a short bytes object, or of a Python 2 string.
