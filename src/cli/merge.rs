@@ -251,7 +251,9 @@ pub(super) fn print_quality(metrics: &Value, out: &mut dyn Write) -> io::Result<
         metrics["mean_norm"].as_f64(),
         metrics["std_norm"].as_f64(),
     ) {
-        writeln!(out, "  norms {min:.6} to {max:.6}, mean {mean:.6}, std {std:.3e}")?;
+        let finite = metrics["has_nan"] == false && metrics["has_inf"] == false;
+        let finite = if finite { "; no NaN or infinity" } else { "" };
+        writeln!(out, "  norms {min:.6} to {max:.6}, mean {mean:.6}, std {std:.3e}{finite}")?;
     }
     for (key, what) in
         [("first_nan_rows", "NaN"), ("first_inf_rows", "infinity"), ("first_narrowed_rows", "narrowed to infinity")]

@@ -50,8 +50,10 @@ def caught(job: Job, *more, rows_down: bool = False) -> subprocess.Popen:
 
 
 def stopped(child: subprocess.Popen) -> bool:
-    """Stop it, and see whether it was still running."""
+    """Stop it, wait until all its threads stand still, and see whether it was still running."""
     child.send_signal(signal.SIGSTOP)
+    if hasattr(os, "waitid"):
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     return child.poll() is None
 
 
