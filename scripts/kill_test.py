@@ -57,10 +57,11 @@ class Job:
         return subprocess.Popen(self.command(*more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 
     def start_copying(self, *more) -> subprocess.Popen | None:
-        """Start it and return once the partial is there; None where it was over before that could be seen."""
+        """Start it and return once it holds the partial's lock, which is before the journal is there; None where it was
+        over before that could be seen."""
         child = self.start(*more)
         while child.poll() is None:
-            if self.partial.exists():
+            if (self.partial / "journal").exists():
                 return child
         child.communicate()
         return None

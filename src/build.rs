@@ -7,7 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use embstore_formats::articles::{self, ArticlesWritten};
-use embstore_formats::{ArrayMeta, Checksum, Fields, Format, FormatError, StoreFiles, Target};
+use embstore_formats::pickle::LocateError;
+use embstore_formats::{
+    ArrayKind, ArrayMeta, Checksum, Fields, Format, FormatError, LocateOptions, StoreFiles, Target, detect,
+};
 use serde_json::Value;
 
 use crate::copy::{Destination, Settings, Source, copy};
@@ -95,11 +98,23 @@ pub(crate) fn check_target(job_target: &Path, format: &dyn Format, force: bool) 
         if path.is_dir() {
             return Err(PartialError::Folder { target }.into());
         }
+        if let Some(what) = precious(path) {
+            return Err(Error::NotReplaceable { target, what });
+        }
         if !force {
             return Err(PartialError::Exists { target }.into());
         }
     }
     Ok(())
+}
+
+/// What a file is, if it is the kind of thing that stores are made from: replacing it by mistake would lose it.
+fn precious(path: &Path) -> Option<&'static str> {
+    match detect(path).ok()?.locate(path, &LocateOptions::default()) {
+        Ok(located) if located.kind == ArrayKind::Field => Some("a checkpoint"),
+        Err(FormatError::Locate { source: LocateError::NoDict { .. }, .. }) => Some("a pickled list, perhaps articles"),
+        _ => None,
+    }
 }
 
 /// Refuses a target that would replace a file it is made from, with `--force` or without.

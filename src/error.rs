@@ -109,6 +109,20 @@ pub enum Error {
         /// What differs.
         what: String,
     },
+    /// Something else than a store.
+    #[error("{}: is a checkpoint, not a store", path.display())]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The target is something that no merge or export has written.
+    #[error("{}: exists and is {what}, which --force does not replace", target.display())]
+    NotReplaceable {
+        /// The target.
+        target: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
     /// A store and its metadata do not belong together.
     #[error("{}: {what}", path.display())]
     Store {
@@ -133,7 +147,8 @@ impl Error {
             Error::Copy(source) => source.hint(),
             Error::Format(source) => source.hint(),
             Error::Extension { .. } => "use .npy or .pkl, or say which: --format npy|pickle".into(),
-            Error::TargetIsSource { .. } => "choose another name with -o".into(),
+            Error::NotAStore { path } => format!("merge it first: embstore merge {} -o STORE", path.display()),
+            Error::TargetIsSource { .. } | Error::NotReplaceable { .. } => "choose another name with -o".into(),
             Error::ArticlesCount { fit: Some(fit), .. } => fit.clone(),
             Error::ArticlesCount { .. } => "give one article a row".into(),
             Error::ArticlesChanged { .. } => "something writes to it: let it finish, then run it again".into(),

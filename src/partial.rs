@@ -112,24 +112,37 @@ impl Partial {
             Err(error) => return Err(FormatError::io("create", &folder)(error).into()),
         };
         let lock = lock(&folder, target)?;
+        let partial = Partial { folder, _lock: lock, is_new: is_new || restart };
         if restart {
-            for entry in fs::read_dir(&folder).map_err(FormatError::io("list", &folder))? {
-                let path = entry.map_err(FormatError::io("list", &folder))?.path();
-                if !path.ends_with(LOCK) {
-                    fs::remove_file(&path).map_err(FormatError::io("remove", &path))?;
-                }
-            }
+            partial.empty()?;
         }
-        Ok(Partial { folder, _lock: lock, is_new: is_new || restart })
+        Ok(partial)
     }
 
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Removes the folder and what is in it.
+    /// Removes what is in the folder, the lock last, and the folder.
     pub(crate) fn discard(self) -> Result<(), PartialError> {
-        fs::remove_dir_all(&self.folder).map_err(FormatError::io("remove", &self.folder))?;
+        self.empty()?;
+        let lock = self.folder.join(LOCK);
+        fs::remove_file(&lock).map_err(FormatError::io("remove", &lock))?;
+        match fs::remove_dir(&self.folder) {
+            // Another process has begun its work here.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            removed => Ok(removed.map_err(FormatError::io("remove", &self.folder))?),
+        }
+    }
+
+    /// Removes everything but the lock.
+    fn empty(&self) -> Result<(), PartialError> {
+        for entry in fs::read_dir(&self.folder).map_err(FormatError::io("list", &self.folder))? {
+            let path = entry.map_err(FormatError::io("list", &self.folder))?.path();
+            if !path.ends_with(LOCK) {
+                fs::remove_file(&path).map_err(FormatError::io("remove", &path))?;
+            }
+        }
         Ok(())
     }
 

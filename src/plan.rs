@@ -10,8 +10,8 @@ use embstore_formats::ArrayMeta;
 use crate::checkpoint::Checkpoint;
 use crate::text::{natural_order, thousands};
 
-/// Widest matrix. A row is the least that is read at once, so this bounds memory at 4 MiB a row.
-const MAX_COLS: u64 = 1 << 20;
+/// Widest matrix. A row is the least that is read at once, so this bounds memory at 1 MiB a row.
+const MAX_COLS: u64 = 1 << 18;
 
 /// Which rows of the whole matrix are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -50,7 +50,7 @@ impl Store {
         let wrong = |what: String| Error::Store { path: path.to_path_buf(), what };
         let files = format.store_files(path);
         let (metadata, articles) = match located.kind {
-            ArrayKind::Field => return Err(wrong("is a checkpoint, not a store".into())),
+            ArrayKind::Field => return Err(Error::NotAStore { path: path.to_path_buf() }),
             ArrayKind::Store { articles } => (Some(located.fields), (articles > 0).then(|| path.to_path_buf())),
             ArrayKind::Bare => match files.metadata.filter(|file| file.exists()) {
                 Some(file) => {

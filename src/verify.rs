@@ -54,6 +54,7 @@ pub fn verify(options: &VerifyOptions, observer: Observer<'_>) -> Result<VerifyR
     }
     let store = match Store::open(&options.store) {
         Ok(store) => store,
+        Err(error @ Error::NotAStore { .. }) => return Err(error),
         Err(error) => {
             report.problems.push(error.to_string());
             return Ok(report);

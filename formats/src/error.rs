@@ -102,6 +102,8 @@ impl FormatError {
             FormatError::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => "check the path".into(),
                 io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder".into(),
+                io::ErrorKind::IsADirectory => "this is a folder: name a file in it".into(),
+                io::ErrorKind::NotADirectory => "a file is where a folder should be: move it out of the way".into(),
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "free some space, then run it again".into()
                 }

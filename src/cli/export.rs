@@ -18,11 +18,11 @@ use super::{BuildArgs, Failure, source_date_epoch};
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  embstore export wikipedia.npy --format pickle
+  embstore export wikipedia.npy --format pickle -o wikipedia_merged.pkl
   embstore export wikipedia.npy --format npy --rows 0:1000 -o sample.npy
 
 Then, in Python:
-  pickle.load(open(\"wikipedia.pkl\", \"rb\"))[\"embeddings\"]")]
+  pickle.load(open(\"wikipedia_merged.pkl\", \"rb\"))[\"embeddings\"]")]
 pub(super) struct ExportArgs {
     /// The store
     #[arg(value_name = "STORE")]

@@ -23,7 +23,7 @@ Examples:
   embstore merge embeddings/ -o wikipedia.npy
   embstore merge embeddings/ -o wikipedia.npy --rows 250000 --articles wikipedia.pkl
   embstore merge a.pkl b.pkl -o both.npy --dry-run
-  embstore merge embeddings/ -o wikipedia.pkl --articles wikipedia.pkl --model google/embeddinggemma-300m
+  embstore merge embeddings/ -o wikipedia_merged.pkl --articles wikipedia.pkl --model google/embeddinggemma-300m
 
 Then, in Python:
   np.load(\"wikipedia.npy\", mmap_mode=\"r\")")]

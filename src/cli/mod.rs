@@ -40,7 +40,7 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Examples:
   embstore merge embeddings/ -o wikipedia.npy --rows 250000 --articles wikipedia.pkl
-  embstore export wikipedia.npy --format pickle
+  embstore export wikipedia.npy --format pickle -o wikipedia_merged.pkl
   embstore info embeddings/cluster1_gpu0.pkl
   embstore verify wikipedia.npy --checkpoints embeddings/
 
