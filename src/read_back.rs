@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::journal::{Landed, PieceRecord};
 
 /// How many pieces are read again, spread from the first to the last.
-const SAMPLES: usize = 8;
+const SAMPLES: usize = 4;
 
 /// Shape, counts, metadata and sample rows must agree with what was meant to be written.
 pub(crate) fn read_back(

@@ -11,25 +11,25 @@ use crate::identity::Identity;
 use crate::journal::PieceRecord;
 use crate::quality::Meter;
 
-/// Bytes of float32 in a piece: large enough that its journal line and its checks cost nothing.
-const PIECE_BYTES: u64 = 4 << 20;
+/// Blocks in a piece: enough of them that its journal line and its checks cost nothing.
+const PIECE_BLOCKS: u64 = 5;
 /// Bytes of float32 in a block: source, block and destination share a second-level cache.
 const BLOCK_BYTES: u64 = 768 << 10;
 
 /// Rows in a piece. Depends on the width alone, never on threads: statistics are merged piece by piece.
 pub(crate) fn piece_rows(cols: u64) -> u64 {
-    rows_of(PIECE_BYTES, cols)
+    PIECE_BLOCKS * block_rows(cols)
 }
 
 /// Bytes that a thread holds: a block of float32, and the same rows as a wider source has them.
 #[must_use]
 pub fn memory_per_thread(cols: u64) -> u64 {
-    let block = rows_of(BLOCK_BYTES, cols) * cols * 4;
+    let block = block_rows(cols) * cols * 4;
     block + 2 * block
 }
 
-fn rows_of(bytes: u64, cols: u64) -> u64 {
-    (bytes / (cols * 4)).max(1)
+fn block_rows(cols: u64) -> u64 {
+    (BLOCK_BYTES / (cols * 4)).max(1)
 }
 
 pub(super) fn open_to_write(region: &Region) -> Result<File, FormatError> {
@@ -95,7 +95,7 @@ impl<'a> Worker<'a> {
         rows: u64,
     ) -> Result<PieceRecord, FormatError> {
         let cols = source.payload.array().cols();
-        let step = rows_of(BLOCK_BYTES, cols);
+        let step = block_rows(cols);
         self.block.resize((step * cols) as usize, 0.0);
         let mut meter = Meter::new(row, cols as usize);
         let mut hasher = Hasher::default();
