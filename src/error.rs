@@ -154,7 +154,10 @@ impl Error {
             Error::ArticlesChanged { .. } => "something writes to it: let it finish, then run it again".into(),
             Error::NonFinite { .. } => "re-run those workers, or keep the rows as they are: --non-finite warn".into(),
             Error::NoSpace { .. } => "free some space or choose another disk with -o".into(),
-            Error::ReadBack { .. } => "check the disk and the memory of this machine, then run it again".into(),
+            Error::ReadBack { .. } => {
+                "start again with --restart; should it happen twice, check the disk and the memory of this machine"
+                    .into()
+            }
             Error::Store { .. } => "find out with embstore verify, or build it again with embstore merge".into(),
         }
     }

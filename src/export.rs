@@ -7,11 +7,13 @@ use std::time::{Instant, SystemTime};
 use embstore_formats::{ArrayMeta, Fields, format_named};
 use serde_json::{Value, json};
 
-use crate::build::{ArticlesPart, BuildOptions, Job, build, check_target};
+use crate::build::build;
 use crate::copy::piece_rows;
 use crate::error::Error;
+use crate::job::{ArticlesPart, BuildOptions, Job};
 use crate::metadata::{Description, gather, measured_chunk};
 use crate::plan::{PlanError, RowRange};
+use crate::preflight::check_target;
 use crate::progress::Observer;
 use crate::store::{Chunk, Store};
 use crate::text::iso8601;

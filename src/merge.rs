@@ -8,13 +8,15 @@ use embstore_formats::{Dtype, Fields, Format, LocateOptions, articles, format_fo
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use crate::build::{ArticlesPart, BuildOptions, Job, build, check_target};
+use crate::build::build;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::copy::{Source, piece_rows};
 use crate::error::Error;
 use crate::inputs;
+use crate::job::{ArticlesPart, BuildOptions, Job};
 use crate::metadata::{Description, chunk_info, gather};
 use crate::plan::{Plan, RowRange};
+use crate::preflight::check_target;
 use crate::progress::{Observer, Phase};
 use crate::ranges::Ranges;
 use crate::text::{iso8601, thousands};

@@ -6,8 +6,8 @@ use embstore_formats::articles::parquet_count;
 use embstore_formats::{ArrayKind, Checksum, Fields, FormatError, LocateOptions, StoreFiles};
 use serde_json::Value;
 
-use crate::build::{Job, Measured};
 use crate::error::Error;
+use crate::job::{Job, Measured};
 use crate::journal::{Landed, PieceRecord};
 
 /// How many pieces are read again, spread from the first to the last.

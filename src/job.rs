@@ -1,0 +1,66 @@
+//! What is to be built: one store, from any sources.
+
+use std::path::{Path, PathBuf};
+
+use embstore_formats::articles::ArticlesWritten;
+use embstore_formats::{ArrayMeta, Checksum, Format};
+use serde_json::Value;
+
+use crate::copy::{Settings, Source};
+use crate::error::Error;
+use crate::journal::Landed;
+use crate::plan::RowRange;
+
+/// What to do about what is there already, and how the work is done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BuildOptions {
+    /// Whether a finished store may be replaced.
+    pub force: bool,
+    /// Whether an unfinished one is discarded.
+    pub restart: bool,
+    /// Threads and syncs.
+    pub settings: Settings,
+}
+
+/// One store to be built.
+pub(crate) struct Job<'a> {
+    pub(crate) target: &'a Path,
+    pub(crate) format: &'static dyn Format,
+    pub(crate) array: ArrayMeta,
+    pub(crate) sources: Vec<Source<'a>>,
+    pub(crate) articles: Option<ArticlesPart>,
+    /// What distinguishes this job from any other on the same target.
+    pub(crate) identity: Value,
+    pub(crate) options: BuildOptions,
+}
+
+/// Articles to go along with the rows.
+#[derive(Clone, Debug)]
+pub(crate) struct ArticlesPart {
+    pub(crate) path: PathBuf,
+    /// Articles before those that are kept.
+    pub(crate) skip: u64,
+    /// Articles that the file must hold.
+    pub(crate) total: u64,
+    /// The rows among which others could be kept, should the count be wrong.
+    pub(crate) fit: Option<RowRange>,
+}
+
+impl ArticlesPart {
+    /// There must be as many articles as rows.
+    pub(crate) fn check_count(&self, count: u64) -> Result<(), Error> {
+        if count == self.total {
+            return Ok(());
+        }
+        let fit = self.fit.and_then(|rows| rows.holding(count)).map(|rows| format!("keep as many rows: --rows {rows}"));
+        Err(Error::ArticlesCount { path: self.path.clone(), articles: count, rows: self.total, fit })
+    }
+}
+
+/// What was measured while a store was filled.
+pub(crate) struct Measured {
+    pub(crate) landed: Landed,
+    pub(crate) articles: Option<ArticlesWritten>,
+    /// Of the bytes before the rows.
+    pub(crate) header: Checksum,
+}

@@ -1,0 +1,77 @@
+//! What is refused before a byte is written.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use embstore_formats::pickle::LocateError;
+use embstore_formats::{ArrayKind, Format, FormatError, LocateOptions, detect};
+
+use crate::error::Error;
+use crate::job::Job;
+use crate::partial::{PartialError, complete_publication, partial_folder};
+
+/// Everything that can be known of a job before it begins.
+pub(crate) fn check(job: &Job<'_>) -> Result<(), Error> {
+    check_target(job.target, job.format, job.options.force)?;
+    check_sources(job)?;
+    check_space(job)
+}
+
+/// Refuses a target that is in the way, after completing a publication that was cut off.
+pub(crate) fn check_target(target: &Path, format: &dyn Format, force: bool) -> Result<(), Error> {
+    complete_publication(target)?;
+    let files = format.store_files(target);
+    let taken = [Some(&files.matrix), files.articles.as_ref(), files.metadata.as_ref()];
+    for path in taken.into_iter().flatten().filter(|path| path.symlink_metadata().is_ok()) {
+        let target = path.clone();
+        if path.is_dir() {
+            return Err(PartialError::Folder { target }.into());
+        }
+        if let Some(what) = precious(path) {
+            return Err(Error::NotReplaceable { target, what });
+        }
+        if !force {
+            return Err(PartialError::Exists { target }.into());
+        }
+    }
+    Ok(())
+}
+
+/// What a file is, if it is the kind of thing that stores are made from: replacing it by mistake would lose it.
+fn precious(path: &Path) -> Option<&'static str> {
+    match detect(path).ok()?.locate(path, &LocateOptions::default()) {
+        Ok(located) if located.kind == ArrayKind::Field => Some("a checkpoint"),
+        Err(FormatError::Locate { source: LocateError::NoDict { .. }, .. }) => Some("a pickled list, perhaps articles"),
+        _ => None,
+    }
+}
+
+/// Refuses a target that would replace a file it is made from, with `--force` or without.
+fn check_sources(job: &Job<'_>) -> Result<(), Error> {
+    let files = job.format.store_files(job.target);
+    let inputs = job.sources.iter().map(|source| source.path.as_path());
+    let inputs: Vec<_> = inputs.chain(job.articles.iter().map(|part| part.path.as_path())).collect();
+    let inputs: BTreeSet<_> = inputs.into_iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let targets = [Some(files.matrix), files.articles, files.metadata];
+    let is_input = |path: &PathBuf| path.canonicalize().is_ok_and(|path| inputs.contains(&path));
+    match targets.into_iter().flatten().find(is_input) {
+        Some(target) => Err(Error::TargetIsSource { target }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what the disk cannot hold.
+fn check_space(job: &Job<'_>) -> Result<(), Error> {
+    let folder = job.target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(stat) = rustix::fs::statvfs(folder) else { return Ok(()) };
+    let name = job.target.file_name().unwrap_or(job.target.as_os_str());
+    let staged = fs::metadata(partial_folder(job.target).join(name)).map_or(0, |file| file.blocks() * 512);
+    let needed = job.array.payload_bytes().saturating_sub(staged);
+    let available = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if needed > available {
+        return Err(Error::NoSpace { folder: folder.to_path_buf(), needed, available });
+    }
+    Ok(())
+}
