@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 
 use common::Workshop;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use embstore::formats::articles::{ArticleSink, ParquetArticles, read};
 use embstore::formats::{LocateOptions, detect};
 use embstore::{ExportOptions, MergeOptions, Observer, export, merge};
@@ -30,13 +30,20 @@ fn pipeline(criterion: &mut Criterion) {
     let mut to = vec![0u8; BYTES as usize];
     group.bench_function("memory copy", |bencher| bencher.iter(|| to.copy_from_slice(black_box(&from))));
     let mut options = MergeOptions::new(workshop.checkpoints(), workshop.path("w.npy"));
-    options.build.force = true;
     options.build.settings.sync = false;
-    group.bench_function("merge", |bencher| bencher.iter(|| merge(&options, Observer::none()).unwrap()));
+    let remove = |name: &str| drop(std::fs::remove_file(workshop.path(name)));
+    let clear = || ["w.npy", "w.meta.json", "w.pkl"].map(remove);
+    group.bench_function("merge", |bencher| {
+        bencher.iter_batched(clear, |_| merge(&options, Observer::none()).unwrap(), BatchSize::PerIteration);
+    });
+    clear();
+    merge(&options, Observer::none()).unwrap();
     let mut options = ExportOptions::new(workshop.path("w.npy"), "pickle");
-    options.build.force = true;
     options.build.settings.sync = false;
-    group.bench_function("export", |bencher| bencher.iter(|| export(&options, Observer::none()).unwrap()));
+    group.bench_function("export", |bencher| {
+        let clear = || remove("w.pkl");
+        bencher.iter_batched(clear, |()| export(&options, Observer::none()).unwrap(), BatchSize::PerIteration);
+    });
     group.finish();
 
     let checkpoint = workshop.checkpoints().join("cluster1_gpu0.pkl");
