@@ -1,6 +1,6 @@
 //! A store is built: staged, filled, finished, read back, published. Merge and export are this, from other sources.
 
-use std::fs::{self, File};
+use std::fs;
 use std::ops::ControlFlow;
 
 use embstore_formats::articles::{self, ArticlesWritten};
@@ -83,7 +83,7 @@ fn fill(
     let mut written = Ok(None);
     let into = Destination { region: target.region(), landed: &landed, journal: &mut journal };
     let copied = copy(&job.sources, Some(into), settings, observer, || {
-        written = write_articles(job, &*target);
+        written = write_articles(job, &*target, observer);
         written.is_ok()
     });
     // Bad articles stop the copy; they are the reason to tell.
@@ -106,8 +106,9 @@ fn keep_intact(landed: &mut Landed, region: &Region, job: &Job<'_>, observer: Ob
         return Ok(());
     }
     let path = &region.path;
-    let file = File::open(path).map_err(FormatError::io("open", path))?;
-    let identity = Identity::of(&file).map_err(FormatError::io("read", path))?;
+    let identity = Identity::at(path)?;
+    let end_of = |piece: &PieceRecord| region.offset + (piece.row + piece.rows) * job.array.row_bytes();
+    landed.retain(|_, piece| end_of(piece) <= identity.size);
     let payload = Payload::Raw(region.clone());
     let piece_of = |piece: &PieceRecord| Source {
         path: path.clone(),
@@ -134,19 +135,21 @@ fn covers(source: &Source<'_>, row: u64, identity: Identity) -> bool {
 }
 
 /// Streams the articles into the target, all of them counted, those of the kept rows written.
-fn write_articles(job: &Job<'_>, target: &dyn Target) -> Result<Option<ArticlesWritten>, Error> {
+fn write_articles(
+    job: &Job<'_>,
+    target: &dyn Target,
+    observer: Observer<'_>,
+) -> Result<Option<ArticlesWritten>, Error> {
     let Some(part) = &job.articles else { return Ok(None) };
-    let changed = || Error::ArticlesChanged { path: part.path.clone() };
-    let identity = || -> Result<Identity, FormatError> {
-        let file = File::open(&part.path).map_err(FormatError::io("open", &part.path))?;
-        Identity::of(&file).map_err(FormatError::io("read", &part.path))
-    };
-    let before = identity()?;
+    let before = Identity::at(&part.path)?;
     let mut sink = target.articles()?;
     let mut failed = None;
     let mut index = 0;
     let keep = part.skip..part.skip + job.array.rows();
     let count = articles::read(&part.path, &mut |article| {
+        if observer.cancel.is_cancelled() {
+            return ControlFlow::Break(());
+        }
         if keep.contains(&index)
             && let Err(error) = sink.push(article)
         {
@@ -160,8 +163,11 @@ fn write_articles(job: &Job<'_>, target: &dyn Target) -> Result<Option<ArticlesW
         return Err(error.into());
     }
     let count = count?;
-    if identity()? != before {
-        return Err(changed());
+    if observer.cancel.is_cancelled() {
+        return Ok(None);
+    }
+    if Identity::at(&part.path)? != before {
+        return Err(Error::ArticlesChanged { path: part.path.clone() });
     }
     part.check_count(count)?;
     Ok(Some(sink.finish()?))

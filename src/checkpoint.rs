@@ -121,13 +121,9 @@ impl Checkpoint {
         options: &LocateOptions,
         start: Option<u64>,
     ) -> Result<Self, CheckpointError> {
-        let look = || -> Result<Identity, FormatError> {
-            let file = File::open(path).map_err(FormatError::io("open", path))?;
-            Identity::of(&file).map_err(FormatError::io("read", path))
-        };
-        let identity = look()?;
+        let identity = Identity::at(path)?;
         let located = format.locate(path, options)?;
-        if look()? != identity {
+        if Identity::at(path)? != identity {
             return Err(CheckpointError::Changed { path: path.to_path_buf() });
         }
         let rows = located.array.rows();

@@ -3,7 +3,10 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
+
+use embstore_formats::FormatError;
 
 /// Device, inode, size and modification time of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -17,6 +20,15 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The identity of the file at `path`, which must be one that can be opened.
+    ///
+    /// # Errors
+    /// Where it cannot.
+    pub fn at(path: &Path) -> Result<Self, FormatError> {
+        let file = File::open(path).map_err(FormatError::io("open", path))?;
+        Self::of(&file).map_err(FormatError::io("read", path))
+    }
+
     /// The identity of an open file.
     ///
     /// # Errors

@@ -43,8 +43,7 @@ impl Store {
     /// Where it is none, or its parts do not belong together.
     pub fn open(path: &Path) -> Result<Self, Error> {
         complete_publication(path)?;
-        let file = File::open(path).map_err(FormatError::io("open", path))?;
-        let identity = Identity::of(&file).map_err(FormatError::io("read", path))?;
+        let identity = Identity::at(path)?;
         let format = detect(path)?;
         let located = format.locate(path, &LocateOptions::default())?;
         let wrong = |what: String| Error::Store { path: path.to_path_buf(), what };
