@@ -270,3 +270,15 @@ fn whole_workflow() {
     merge(&options, Observer::none()).expect("merged");
     assert!(std::fs::read(&options.output).expect("there") == std::fs::read(&pickle.output).expect("there"));
 }
+
+#[test]
+fn more_checkpoints_than_a_scanner_keeps_of_a_list() {
+    let workshop = Workshop::new();
+    workshop.split(1200, 2, 1200);
+    let merged = merge(&options(&workshop), Observer::none()).expect("merged");
+    let pickle = export(&ExportOptions::new(&merged.store, "pickle"), Observer::none()).expect("exported");
+    let mut back = ExportOptions::new(&pickle.output, "npy");
+    back.output = Some(workshop.path("back.npy"));
+    let back = export(&back, Observer::none()).expect("exported back");
+    assert_eq!(back.metadata, merged.metadata);
+}

@@ -111,9 +111,9 @@ impl Format for PickleFormat {
     }
 
     fn locate(&self, path: &Path, options: &LocateOptions) -> Result<Located, FormatError> {
-        let mut articles = CountArticles(None);
-        let pickle = scan_file(path, &mut articles)?;
-        located(&pickle, articles.0, path, &options.key)
+        let mut lists = StoreLists::default();
+        let pickle = scan_file(path, &mut lists)?;
+        located(&pickle, lists, path, &options.key)
             .map_err(|source| FormatError::Locate { path: path.to_path_buf(), source })
     }
 
@@ -141,25 +141,44 @@ fn scan_file(path: &Path, sink: &mut dyn ItemSink) -> Result<Pickle, FormatError
     scan(&source, sink).map_err(|source| FormatError::Pickle { path: path.to_path_buf(), source })
 }
 
-/// Counts the items of a list under `articles` and keeps none.
-struct CountArticles(Option<u64>);
+/// The lists of a merged dict that may be long: its articles are counted, and of `chunk_info` every entry is kept. The
+/// tree itself keeps only the first items of a list.
+#[derive(Default)]
+struct StoreLists {
+    articles: Option<u64>,
+    chunk_info: Option<Vec<Value>>,
+    /// Of the entries of `chunk_info`, as text.
+    bytes: usize,
+    in_chunk_info: bool,
+}
 
-impl ItemSink for CountArticles {
+/// Bytes of `chunk_info` as text that are kept: some 8,000 checkpoints, while a hostile file costs no more than those.
+const MOST_CHUNK_INFO: usize = 8 << 20;
+
+impl ItemSink for StoreLists {
     fn wants(&mut self, key: Option<&str>) -> bool {
-        let wanted = key == Some("articles");
-        if wanted {
-            self.0.get_or_insert(0);
+        match key {
+            Some("articles") => self.articles = Some(0),
+            Some("chunk_info") => (self.chunk_info, self.bytes) = (Some(Vec::new()), 0),
+            _ => return false,
         }
-        wanted
+        self.in_chunk_info = key == Some("chunk_info");
+        true
     }
 
-    fn item(&mut self, index: u64, _item: ItemRef<'_>) -> ControlFlow<()> {
-        self.0 = Some(index + 1);
+    fn item(&mut self, index: u64, item: ItemRef<'_>) -> ControlFlow<()> {
+        if !self.in_chunk_info {
+            self.articles = Some(index + 1);
+        } else if let Some(entries) = self.chunk_info.as_mut().filter(|_| self.bytes < MOST_CHUNK_INFO) {
+            let entry = item.to_json();
+            self.bytes += entry.to_string().len();
+            entries.push(entry);
+        }
         ControlFlow::Continue(())
     }
 }
 
-fn located(pickle: &Pickle, articles: Option<u64>, path: &Path, key: &str) -> Result<Located, LocateError> {
+fn located(pickle: &Pickle, lists: StoreLists, path: &Path, key: &str) -> Result<Located, LocateError> {
     let tree = &pickle.tree;
     let root = tree.root();
     let mut notes = Vec::new();
@@ -190,7 +209,10 @@ fn located(pickle: &Pickle, articles: Option<u64>, path: &Path, key: &str) -> Re
             fields.insert(key.into(), tree.to_json(value));
         }
     }
-    let kind = match articles {
+    if let (Some(entries), Some(field)) = (lists.chunk_info, fields.get_mut("chunk_info")) {
+        *field = Value::Array(entries);
+    }
+    let kind = match lists.articles {
         Some(articles) if !fields.contains_key("start_index") => {
             fields.shift_remove("articles");
             ArrayKind::Store { articles }

@@ -31,7 +31,7 @@ const PAYLOAD: usize = 4096;
 /// TUPLE, BUILD and SETITEMS: the array is complete and in the dict.
 const AFTER_PAYLOAD: &[u8] = b"tbu";
 /// Items of a list that are appended at once, as CPython does.
-const BATCH: u64 = 1000;
+const BATCH: usize = 1000;
 
 /// A pickled legacy dict under construction.
 pub(super) struct PickleStore {
@@ -174,9 +174,12 @@ fn put_value(out: &mut Vec<u8>, key: &str, value: &Value) {
             out.push(b't');
         }
         Value::Array(items) => {
-            out.extend_from_slice(b"](");
-            items.iter().for_each(|item| put_value(out, "", item));
-            out.push(b'e');
+            out.push(b']');
+            for batch in items.chunks(BATCH) {
+                out.push(b'(');
+                batch.iter().for_each(|item| put_value(out, "", item));
+                out.push(b'e');
+            }
         }
         Value::Object(fields) => {
             out.extend_from_slice(b"}(");
@@ -228,7 +231,7 @@ impl PickledArticles {
 
 impl ArticleSink for PickledArticles {
     fn push(&mut self, article: Article<'_>) -> Result<(), FormatError> {
-        if self.count.is_multiple_of(BATCH) {
+        if self.count.is_multiple_of(BATCH as u64) {
             if self.count > 0 {
                 self.buffer.push(b'e');
             }
