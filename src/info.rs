@@ -6,6 +6,7 @@ use embstore_formats::{ArrayKind, Fields, FormatError, LocateOptions, detect};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::error::Error;
+use crate::partial::complete_publication;
 use crate::store::Store;
 
 /// What a file is.
@@ -59,6 +60,7 @@ impl Kind {
 /// # Errors
 /// Where the file cannot be read safely. A file that can be read but not merged is described, with its problems.
 pub fn info(path: &Path, key: &str) -> Result<Info, Error> {
+    complete_publication(path)?;
     let format = detect(path)?;
     let options = LocateOptions { key: key.into() };
     let located = match format.locate(path, &options) {

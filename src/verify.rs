@@ -48,13 +48,10 @@ pub struct VerifyReport {
 /// Where there is nothing to read, or the work was cancelled. What is wrong with the store is in the report.
 pub fn verify(options: &VerifyOptions, observer: Observer<'_>) -> Result<VerifyReport, Error> {
     let mut report = VerifyReport { store: options.store.clone(), problems: Vec::new(), quality_metrics: None };
-    if !options.store.exists() {
-        let missing = std::io::ErrorKind::NotFound.into();
-        return Err(FormatError::io("open", &options.store)(missing).into());
-    }
     let store = match Store::open(&options.store) {
         Ok(store) => store,
         Err(error @ Error::NotAStore { .. }) => return Err(error),
+        Err(error) if !options.store.exists() => return Err(error),
         Err(error) => {
             report.problems.push(error.to_string());
             return Ok(report);
@@ -71,6 +68,7 @@ pub fn verify(options: &VerifyOptions, observer: Observer<'_>) -> Result<VerifyR
     };
     let metrics = quality.to_json((store.array().rows(), store.array().cols()), &file_of);
     if let Some(metadata) = store.metadata() {
+        let written = articles_of(&store, &mut report.problems)?;
         let mut told = Told { metadata, problems: &mut report.problems };
         told.compare("/matrix/checksum", &json!(checksum.to_string()), "the rows");
         told.compare("/matrix/header/checksum", &json!(header_of(&store)?.to_string()), "the header");
@@ -81,8 +79,6 @@ pub fn verify(options: &VerifyOptions, observer: Observer<'_>) -> Result<VerifyR
             let what = format!("the rows of {}", chunk.entry["file"].as_str().unwrap_or("a chunk"));
             told.compare(&format!("/chunk_info/{index}/source/checksum"), &json!(checksum.to_string()), &what);
         }
-        let written = articles_of(&store, &mut report.problems)?;
-        let mut told = Told { metadata, problems: &mut report.problems };
         if let Some(written) = written {
             told.compare("/articles/checksum", &json!(written.checksum.to_string()), "the articles");
             told.compare("/articles/count", &json!(written.count), "the articles");

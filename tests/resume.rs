@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use common::Workshop;
-use embstore::{Cancel, CopyError, Error, JournalError, MergeOptions, Observer, Phase, Progress, merge};
+use embstore::{
+    Cancel, CopyError, Error, JournalError, Kind, MergeOptions, Observer, Phase, Progress, VerifyOptions, info, merge,
+    verify,
+};
 
 const COLS: u64 = 1024;
 /// Three pieces of 960 rows and a rest, twice.
@@ -149,4 +152,28 @@ fn a_damaged_partial_matrix_is_not_trusted() {
     let report = merge(&options, Observer::none()).expect("starts again");
     assert_eq!(report.rows_resumed, 0);
     assert!(common::rows_of(&report.store) == whole);
+}
+
+/// Puts a finished store back to the moment before its first rename.
+fn unpublish(workshop: &Workshop, store: &str, files: &[&str]) {
+    let partial = workshop.path(&format!("{store}.partial"));
+    std::fs::create_dir(&partial).expect("created");
+    for file in files {
+        std::fs::rename(workshop.path(file), partial.join(file)).expect("renamed");
+    }
+    let list = serde_json::json!({"files": files, "metadata": null, "stale": []});
+    std::fs::write(partial.join("publish"), list.to_string()).expect("written");
+}
+
+#[test]
+fn whatever_looks_at_a_store_first_completes_its_publication() {
+    let workshop = Workshop::new();
+    workshop.split(ROWS, COLS, 2);
+    let store = merge(&options(&workshop, "w.npy"), Observer::none()).expect("merged").store;
+    unpublish(&workshop, "w.npy", &["w.npy", "w.meta.json"]);
+    assert_eq!(info(&store, "embeddings").expect("completed").kind, Kind::Store);
+    unpublish(&workshop, "w.npy", &["w.npy", "w.meta.json"]);
+    let options = VerifyOptions { store, checkpoints: None, settings: Default::default() };
+    assert_eq!(verify(&options, Observer::none()).expect("completed").problems, Vec::<String>::new());
+    assert_eq!(workshop.names(), ["embeddings", "w.meta.json", "w.npy"]);
 }
