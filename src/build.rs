@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use embstore_formats::articles::{self, ArticlesWritten};
-use embstore_formats::{Checksum, Fields, FormatError, Payload, Region, StoreFiles, Target};
+use embstore_formats::{Fields, Parts, Payload, Regions, StoreFiles, Target};
 
-use crate::copy::{Destination, Source, copy};
+use crate::copy::{Into, Source, copy};
 use crate::error::Error;
 use crate::identity::Identity;
 use crate::job::{Job, Measured};
@@ -39,8 +40,7 @@ pub(crate) fn build(job: &Job<'_>, describe: &Describe<'_>, observer: Observer<'
         Ok((metadata, rows_resumed)) => {
             let files = job.format.store_files(job.target);
             partial.publish(&files, job.options.settings.sync)?;
-            let paths = [Some(files.matrix), files.articles, files.metadata];
-            let bytes = paths.iter().flatten().filter_map(|path| fs::metadata(path).ok()).map(|file| file.len()).sum();
+            let bytes = files.all().map(|path| bytes_at(path)).sum();
             Ok(Built { metadata, bytes, rows_resumed })
         }
         Err(error) => {
@@ -74,23 +74,33 @@ fn fill(
         landed.clear();
         journal.reset(&job.identity)?;
     }
-    let target = job.format.create(&staged.matrix, job.array)?;
-    keep_intact(&mut landed, target.region(), job, observer)?;
+    let target = job.format.create(&staged.matrix, job.array, &job.options.layout)?;
+    let parts = target.parts();
+    if !landed.is_empty() {
+        keep_intact(&mut landed, parts, &staged, job, observer)?;
+        if landed.is_empty() {
+            journal.reset(&job.identity)?;
+        }
+    }
     let rows_resumed = landed.values().map(|piece| piece.rows).sum();
 
+    let mut written = Ok(None);
+    if target.wants_articles_first() && job.articles.is_some() {
+        observer.progress.begin(Phase::Articles, 0, 0);
+        written = Ok(write_articles(job, &*target, observer)?);
+    }
     observer.progress.begin(Phase::Copy, job.array.rows(), job.array.row_bytes());
     observer.progress.advance(rows_resumed);
-    let mut written = Ok(None);
-    let into = Destination { region: target.region(), landed: &landed, journal: &mut journal };
+    let into = Into { parts, landed: &landed, journal: &mut journal };
     let copied = copy(&job.sources, Some(into), settings, observer, || {
-        written = write_articles(job, &*target, observer);
+        if !target.wants_articles_first() {
+            written = write_articles(job, &*target, observer);
+        }
         written.is_ok()
     });
     // Bad articles stop the copy; they are the reason to tell.
     let articles = written?;
-    let header = Checksum::of_start(&staged.matrix, target.region().offset);
-    let header = header.map_err(FormatError::io("read", &staged.matrix))?;
-    let measured = Measured { landed: copied?, articles, header };
+    let measured = Measured { landed: copied?, articles, header: target.header()? };
 
     observer.progress.begin(Phase::Sync, 0, 0);
     let metadata = describe(&measured)?;
@@ -101,15 +111,26 @@ fn fill(
 
 /// Reads again what an earlier run has left: a piece that is not what its checksum says does not count. It may have been
 /// damaged since, or never have reached the disk where syncs were off and the power failed.
-fn keep_intact(landed: &mut Landed, region: &Region, job: &Job<'_>, observer: Observer<'_>) -> Result<(), Error> {
-    if landed.is_empty() {
+fn keep_intact(
+    landed: &mut Landed,
+    parts: Parts<'_>,
+    staged: &StoreFiles,
+    job: &Job<'_>,
+    observer: Observer<'_>,
+) -> Result<(), Error> {
+    let payload = match parts {
+        Parts::Regions(regions) => Some(Payload::Raw(regions.clone())),
+        Parts::Chunks(sink) => sink.staged(),
+    };
+    let Some(payload) = payload else {
+        landed.clear();
         return Ok(());
-    }
-    let path = &region.path;
+    };
+    let path = &staged.matrix;
     let identity = Identity::at(path)?;
-    let end_of = |piece: &PieceRecord| region.offset + (piece.row + piece.rows) * job.array.row_bytes();
-    landed.retain(|_, piece| end_of(piece) <= identity.size);
-    let payload = Payload::Raw(region.clone());
+    if let Parts::Regions(regions) = parts {
+        landed.retain(|_, piece| is_within_files(piece, regions));
+    }
     let piece_of = |piece: &PieceRecord| Source {
         path: path.clone(),
         identity,
@@ -123,6 +144,24 @@ fn keep_intact(landed: &mut Landed, region: &Region, job: &Job<'_>, observer: Ob
     let found = copy(&pieces, None, job.options.settings, observer, || true)?;
     landed.retain(|row, piece| found.get(row).is_some_and(|found| found.checksum() == piece.checksum()));
     Ok(())
+}
+
+/// Whether the files are long enough for the rows of a piece: where blocks could not be allocated, they may not be.
+fn is_within_files(piece: &PieceRecord, regions: &Regions) -> bool {
+    let (first, last) = (regions.part_of(piece.row).0, regions.part_of(piece.row + piece.rows - 1).0);
+    regions.parts()[first..=last].iter().all(|part| {
+        let (_, start) = regions.part_of(piece.row);
+        let rows = (piece.row + piece.rows - start).min(part.array.rows());
+        fs::metadata(&part.path).is_ok_and(|file| file.len() >= part.offset + rows * part.array.row_bytes())
+    })
+}
+
+/// Size of a file, or of everything in a folder.
+fn bytes_at(path: &Path) -> u64 {
+    match fs::read_dir(path) {
+        Ok(entries) => entries.flatten().map(|entry| bytes_at(&entry.path())).sum(),
+        Err(_) => fs::metadata(path).map_or(0, |file| file.len()),
+    }
 }
 
 fn staged_files(job: &Job<'_>, partial: &Partial) -> StoreFiles {

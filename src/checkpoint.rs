@@ -151,11 +151,8 @@ impl Checkpoint {
     /// # Errors
     /// Where it has not.
     pub fn check_payload(&self) -> Result<(), CheckpointError> {
-        if !self.payload.is_random_access() {
-            let file = File::open(&self.path).map_err(FormatError::io("open", &self.path))?;
-            self.payload.check(&file)?;
-        }
-        Ok(())
+        let file = File::open(&self.path).map_err(FormatError::io("open", &self.path))?;
+        Ok(self.payload.check(&file)?)
     }
 
     /// The file's name without its folder.

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use embstore_formats::FormatError;
+use embstore_formats::{FORMATS, FormatError, Writes};
 
 use crate::checkpoint::CheckpointError;
 use crate::copy::CopyError;
@@ -146,7 +146,11 @@ impl Error {
             Error::Journal(source) => source.hint(),
             Error::Copy(source) => source.hint(),
             Error::Format(source) => source.hint(),
-            Error::Extension { .. } => "use .npy or .pkl, or say which: --format npy|pickle".into(),
+            Error::Extension { .. } => {
+                let written = FORMATS.iter().filter(|format| format.writes() != Writes::Nothing);
+                let names = written.map(|format| format.name()).collect::<Vec<_>>().join(", ");
+                format!("say which one it is: --format, which takes {names}")
+            }
             Error::NotAStore { path } => format!("merge it first: embstore merge {} -o STORE", path.display()),
             Error::TargetIsSource { .. } | Error::NotReplaceable { .. } => "choose another name with -o".into(),
             Error::ArticlesCount { fit: Some(fit), .. } => fit.clone(),

@@ -1,17 +1,18 @@
 //! Export: a store in another format, or a slice of it.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use embstore_formats::{ArrayMeta, Fields, format_named};
+use embstore_formats::{ArrayMeta, ByteOrder, Dtype, Fields, Order, Writes, format_named};
 use serde_json::{Value, json};
 
 use crate::build::build;
 use crate::copy::piece_rows;
 use crate::error::Error;
 use crate::job::{ArticlesPart, BuildOptions, Job};
-use crate::metadata::{Description, gather, measured_chunk};
+use crate::metadata::{Description, gather, measured_chunk, source_checksum};
 use crate::plan::{PlanError, RowRange};
 use crate::preflight::check_target;
 use crate::progress::Observer;
@@ -73,6 +74,10 @@ pub struct ExportReport {
     pub rows_resumed: u64,
     /// The metadata that was written.
     pub metadata: Fields,
+    /// Element type.
+    pub dtype: Dtype,
+    /// The largest absolute error that a narrower element type has made; `None` where none was asked for.
+    pub largest_error: Option<f32>,
 }
 
 /// Writes a store in another format, measuring its rows again on the way: a store that disagrees with its metadata is
@@ -92,7 +97,9 @@ pub fn export(options: &ExportOptions, observer: Observer<'_>) -> Result<ExportR
         return Err(PlanError::RowsBeyondEnd { range: keep, have: total }.into());
     }
     let (rows, cols) = (keep.end - keep.start, store.array().cols());
-    let array = ArrayMeta::stored(rows, cols).ok_or(PlanError::TooLarge { rows, cols })?;
+    let dtype = options.build.layout.dtype;
+    let array = ArrayMeta::new(rows, cols, dtype, ByteOrder::Little, Order::C);
+    let array = array.ok_or(PlanError::TooLarge { rows, cols })?;
     let chunks: Vec<Kept> = store.chunks().into_iter().map(|chunk| Kept::of(chunk, keep)).collect();
     let job = Job {
         target: &output,
@@ -113,29 +120,39 @@ pub fn export(options: &ExportOptions, observer: Observer<'_>) -> Result<ExportR
             "rows": [keep.start, keep.end],
             "shape": [rows, cols],
             "piece_rows": piece_rows(cols),
+            "layout": options.build.identity(),
         }),
         options: options.build,
     };
-    let legacy = format.store_files(&output).metadata.is_none();
+    let legacy = format.writes() == Writes::Legacy;
     let field = |key: &str| store.metadata().and_then(|metadata| metadata.get(key)).cloned();
     let timestamp = field("timestamp").and_then(|time| time.as_str().map(String::from));
     let timestamp = timestamp.unwrap_or_else(|| iso8601(options.timestamp.unwrap_or_else(SystemTime::now)));
+    let largest_error = Cell::new(None);
     let built = build(
         &job,
         &|measured| {
             let landed = &measured.landed;
+            let errors = landed.values().filter_map(|piece| Some(piece.narrowing.as_ref()?.largest_error));
+            largest_error.set(errors.reduce(f32::max));
             let (quality, checksum) = gather(landed, 0..u64::MAX);
             let chunk_info: Vec<Value> = chunks
                 .iter()
-                .map(|kept| measured_chunk(kept.entry.clone(), kept.written.clone(), cols, landed))
+                .map(|kept| measured_chunk(kept.entry.clone(), kept.written.clone(), &array, landed))
                 .collect();
             if rows == total {
                 let told = field("matrix").map(|matrix| matrix["checksum"].clone());
-                agree(&options.store, told, &json!(checksum.to_string()), "its rows")?;
-                for (kept, chunk) in chunks.iter().zip(&chunk_info) {
+                let read = source_checksum(landed, 0..u64::MAX);
+                agree(&options.store, told, &json!(read.to_string()), "its rows")?;
+                for kept in &chunks {
                     let told = kept.entry.get("source").and_then(|source| source.get("checksum")).cloned();
-                    let what = format!("the rows of {}", kept.entry["file"]);
-                    agree(&options.store, told, &chunk["source"]["checksum"], &what)?;
+                    let read = source_checksum(landed, kept.written.clone());
+                    agree(
+                        &options.store,
+                        told,
+                        &json!(read.to_string()),
+                        &format!("the rows of {}", kept.entry["file"]),
+                    )?;
                 }
             }
             let file_of = |row: u64| {
@@ -146,7 +163,7 @@ pub fn export(options: &ExportOptions, observer: Observer<'_>) -> Result<ExportR
                 array,
                 model: field("model").unwrap_or(Value::Null),
                 timestamp: timestamp.clone(),
-                quality_metrics: quality.to_json((rows, cols), &file_of),
+                quality_metrics: quality.to_json((rows, cols), dtype, &file_of),
                 chunk_info: Value::Array(chunk_info),
                 checksum,
                 header: measured.header,
@@ -163,6 +180,8 @@ pub fn export(options: &ExportOptions, observer: Observer<'_>) -> Result<ExportR
         seconds: started.elapsed().as_secs_f64(),
         rows_resumed: built.rows_resumed,
         metadata: built.metadata,
+        dtype,
+        largest_error: largest_error.get(),
         output,
     })
 }

@@ -62,17 +62,17 @@ impl Kind {
 pub fn info(path: &Path, key: &str) -> Result<Info, Error> {
     complete_publication(path)?;
     let format = detect(path)?;
-    let options = LocateOptions { key: key.into() };
+    let options = LocateOptions { key: key.into(), ..LocateOptions::default() };
     let located = match format.locate(path, &options) {
         Ok(located) => located,
-        Err(error @ (FormatError::Locate { .. } | FormatError::Npy { .. })) => {
+        Err(error @ (FormatError::Locate { .. } | FormatError::Npy { .. } | FormatError::NoRows { .. })) => {
             return Ok(Info {
                 path: path.to_path_buf(),
                 kind: Kind::Other,
                 format: format.name(),
                 shape: None,
                 dtype: None,
-                metadata: format.describe(path)?,
+                metadata: format.describe(path, &options)?,
                 problems: vec![error.to_string()],
             });
         }

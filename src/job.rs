@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use embstore_formats::articles::ArticlesWritten;
-use embstore_formats::{ArrayMeta, Checksum, Format};
-use serde_json::Value;
+use embstore_formats::{ArrayMeta, Checksum, Format, Layout};
+use serde_json::{Value, json};
 
 use crate::copy::{Settings, Source};
 use crate::error::Error;
@@ -18,8 +18,19 @@ pub struct BuildOptions {
     pub force: bool,
     /// Whether an unfinished one is discarded.
     pub restart: bool,
+    /// Chunks, compression and element type of the new store.
+    pub layout: Layout,
     /// Threads and syncs.
     pub settings: Settings,
+}
+
+impl BuildOptions {
+    /// What of the options decides which bytes land where.
+    pub(crate) fn identity(&self) -> Value {
+        let Layout { chunk_rows, shard_rows, compression, zarr_version, dtype } = self.layout;
+        let compression = compression.map(|compression| compression.to_string());
+        json!([chunk_rows, shard_rows, compression, zarr_version, dtype.name()])
+    }
 }
 
 /// One store to be built.
@@ -61,6 +72,6 @@ impl ArticlesPart {
 pub(crate) struct Measured {
     pub(crate) landed: Landed,
     pub(crate) articles: Option<ArticlesWritten>,
-    /// Of the bytes before the rows.
-    pub(crate) header: Checksum,
+    /// Of the bytes before the rows, where they are final.
+    pub(crate) header: Option<Checksum>,
 }

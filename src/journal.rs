@@ -53,16 +53,41 @@ pub(crate) struct PieceRecord {
     checksum: String,
     bytes: u64,
     pub(crate) quality: Quality,
+    /// What storing narrower elements has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) narrowing: Option<Narrowing>,
+}
+
+/// Float32 rows stored as a narrower type.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Narrowing {
+    /// Of the rows before.
+    checksum: String,
+    /// The largest absolute error.
+    pub(crate) largest_error: f32,
+}
+
+impl Narrowing {
+    pub(crate) fn new(checksum: Checksum, largest_error: f32) -> Self {
+        Narrowing { checksum: checksum.to_string(), largest_error }
+    }
 }
 
 impl PieceRecord {
     pub(crate) fn new(row: u64, rows: u64, source: Identity, checksum: Checksum, quality: Quality) -> Self {
-        PieceRecord { row, rows, source, checksum: checksum.to_string(), bytes: checksum.len(), quality }
+        let bytes = checksum.len();
+        PieceRecord { row, rows, source, checksum: checksum.to_string(), bytes, quality, narrowing: None }
     }
 
-    /// Of the float32 rows as stored.
+    /// Of the rows as stored, read as float32.
     pub(crate) fn checksum(&self) -> Checksum {
         Checksum::parse(&self.checksum, self.bytes).unwrap_or_default()
+    }
+
+    /// Of the float32 rows as they were before they were stored as anything narrower.
+    pub(crate) fn source_checksum(&self) -> Checksum {
+        let text = self.narrowing.as_ref().map_or(&self.checksum, |narrowing| &narrowing.checksum);
+        Checksum::parse(text, self.bytes).unwrap_or_default()
     }
 }
 

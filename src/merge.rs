@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
-use embstore_formats::{Dtype, Fields, Format, LocateOptions, articles, format_for_extension, format_named};
+use embstore_formats::{Dtype, Fields, Format, LocateOptions, Writes, articles, format_for_extension, format_named};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::inputs;
 use crate::job::{ArticlesPart, BuildOptions, Job};
 use crate::metadata::{Description, chunk_info, gather};
+use crate::partial::folder_of;
 use crate::plan::{Plan, RowRange};
 use crate::preflight::check_target;
 use crate::progress::{Observer, Phase};
@@ -120,7 +121,8 @@ pub struct MergeReport {
 /// Whatever keeps the checkpoints from being one matrix.
 pub(crate) fn plan(options: &MergeOptions, observer: Observer<'_>) -> Result<Plan, Error> {
     observer.progress.begin(Phase::Plan, 0, 0);
-    let locate = LocateOptions { key: options.key.clone() };
+    let scratch = folder_of(&options.output).to_path_buf();
+    let locate = LocateOptions { key: options.key.clone(), scratch };
     let files = inputs::find(&options.inputs, options.pattern.as_deref(), &locate)?;
     let ranges = match &options.ranges {
         Some(path) => Ranges::read(path, &files)?,
@@ -179,7 +181,7 @@ pub fn merge(options: &MergeOptions, observer: Observer<'_>) -> Result<MergeRepo
     let format = options.format()?;
     check_target(&options.output, format, options.build.force)?;
     let plan = plan(options, observer)?;
-    let legacy = format.store_files(&options.output).metadata.is_none();
+    let legacy = format.writes() == Writes::Legacy;
     let job = Job {
         target: &options.output,
         format,
@@ -197,7 +199,7 @@ pub fn merge(options: &MergeOptions, observer: Observer<'_>) -> Result<MergeRepo
             let landed = &measured.landed;
             let (quality, checksum) = gather(landed, 0..u64::MAX);
             let shape = (job.array.rows(), job.array.cols());
-            let quality_metrics = quality.to_json(shape, &|row| plan.file_of(row));
+            let quality_metrics = quality.to_json(shape, Dtype::Float32, &|row| plan.file_of(row));
             if options.non_finite == NonFinite::Error && quality.has_non_finite() {
                 return Err(non_finite(&quality_metrics));
             }
@@ -267,6 +269,7 @@ fn identity(options: &MergeOptions, format: &dyn Format, plan: &Plan) -> Value {
         "format": format.name(),
         "shape": [plan.array().rows(), plan.array().cols()],
         "piece_rows": piece_rows(plan.array().cols()),
+        "layout": options.build.identity(),
         "key": options.key,
         "model": options.model,
         "articles": options.articles,

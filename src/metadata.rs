@@ -24,8 +24,8 @@ pub(crate) struct Description {
     pub(crate) quality_metrics: Fields,
     pub(crate) chunk_info: Value,
     pub(crate) checksum: Checksum,
-    /// Of the bytes before the rows.
-    pub(crate) header: Checksum,
+    /// Of the bytes before the rows, where they are final.
+    pub(crate) header: Option<Checksum>,
     /// Rows of the checkpoints that are kept.
     pub(crate) row_range: RowRange,
 }
@@ -47,7 +47,9 @@ impl Description {
         put("store_id", json!(store_id(self.array, self.checksum, articles)));
         put("row_range", json!([self.row_range.start, self.row_range.end]));
         let mut matrix = measured(self.checksum);
-        matrix["header"] = measured(self.header);
+        if let Some(header) = self.header {
+            matrix["header"] = measured(header);
+        }
         put("matrix", matrix);
         put(
             "articles",
@@ -94,6 +96,11 @@ pub(crate) fn gather(landed: &Landed, rows: Range<u64>) -> (Quality, Checksum) {
     (quality, checksum)
 }
 
+/// Checksum of the float32 rows `rows` as they were before they were stored as anything narrower.
+pub(crate) fn source_checksum(landed: &Landed, rows: Range<u64>) -> Checksum {
+    landed.range(rows).fold(Checksum::default(), |sum, (_, piece)| sum.then(piece.source_checksum()))
+}
+
 /// One entry a checkpoint, in row order.
 pub(crate) fn chunk_info(plan: &Plan, landed: &Landed) -> Value {
     let chunk = |part: &Part| {
@@ -110,17 +117,17 @@ pub(crate) fn chunk_info(plan: &Plan, landed: &Landed) -> Value {
                 "dtype": checkpoint.array.dtype.name(),
             },
         });
-        measured_chunk(entry, part.store_row..part.store_row + part.rows, plan.array().cols(), landed)
+        measured_chunk(entry, part.store_row..part.store_row + part.rows, &plan.array(), landed)
     };
     plan.parts().iter().map(chunk).collect()
 }
 
 /// An entry of `chunk_info` with what was measured over its rows of the store.
-pub(crate) fn measured_chunk(mut entry: Value, rows: Range<u64>, cols: u64, landed: &Landed) -> Value {
+pub(crate) fn measured_chunk(mut entry: Value, rows: Range<u64>, array: &ArrayMeta, landed: &Landed) -> Value {
     let (quality, checksum) = gather(landed, rows.clone());
     let count = rows.end - rows.start;
     entry["rows"] = json!(count);
-    entry["quality"] = Value::Object(quality.to_json((count, cols), &|_| None));
+    entry["quality"] = Value::Object(quality.to_json((count, array.cols()), array.dtype, &|_| None));
     entry["source"]["checksum"] = json!(checksum.to_string());
     entry
 }

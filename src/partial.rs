@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Publishing renames the articles, then the matrix, then the metadata, which is the commit record: an old metadata
-//! record is moved away first, so at no moment does a matrix stand beside the metadata of another.
+//! record is moved away first, so at no moment does a matrix stand beside the metadata of another. A store that is a
+//! folder is exchanged with the old one.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -24,6 +25,7 @@ use crate::checkpoint::file_name;
 const LOCK: &str = "lock";
 const PUBLISH: &str = "publish";
 const OLD_METADATA: &str = "old-metadata";
+const OLD_STORE: &str = "old-store";
 
 /// Why a partial store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +102,9 @@ struct Renames {
     metadata: Option<String>,
     /// Files of an old store that the new one does not have.
     stale: Vec<String>,
+    /// The inode of the staged matrix where it is a folder: exchanged with an old one, it is told by that.
+    #[serde(default)]
+    folder: Option<u64>,
 }
 
 impl Partial {
@@ -140,7 +145,8 @@ impl Partial {
         for entry in fs::read_dir(&self.folder).map_err(FormatError::io("list", &self.folder))? {
             let path = entry.map_err(FormatError::io("list", &self.folder))?.path();
             if !path.ends_with(LOCK) {
-                fs::remove_file(&path).map_err(FormatError::io("remove", &path))?;
+                let removed = if is_folder(&path) { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                removed.map_err(FormatError::io("remove", &path))?;
             }
         }
         Ok(())
@@ -148,14 +154,15 @@ impl Partial {
 
     /// Turns the staged files into the store `files`. They must be complete.
     pub(crate) fn publish(self, files: &StoreFiles, sync: bool) -> Result<(), PartialError> {
-        let names = [files.articles.as_deref(), Some(&files.matrix), files.metadata.as_deref()];
         let (staged, absent): (Vec<String>, Vec<String>) =
-            names.into_iter().flatten().map(file_name).partition(|name| self.folder.join(name).exists());
-        let renames = Renames { files: staged, metadata: files.metadata.as_deref().map(file_name), stale: absent };
+            files.all().map(|path| file_name(path)).partition(|name| self.folder.join(name).exists());
+        let matrix = self.folder.join(file_name(&files.matrix));
+        let folder = fs::metadata(&matrix).ok().filter(fs::Metadata::is_dir).map(|folder| folder.ino());
+        let metadata = files.metadata.as_deref().map(file_name);
+        let renames = Renames { files: staged, metadata, stale: absent, folder };
         if sync {
             for name in &renames.files {
-                let path = self.folder.join(name);
-                File::open(&path).and_then(|file| file.sync_all()).map_err(FormatError::io("sync", &path))?;
+                sync_tree(&self.folder.join(name))?;
             }
         }
         let draft = self.folder.join("publish.draft");
@@ -171,13 +178,14 @@ impl Partial {
 
     /// Renames, in order, whatever has not been renamed yet. Can be cut off anywhere and called again.
     fn complete(self, renames: &Renames, sync: bool) -> Result<(), PartialError> {
-        let parent = parent(&self.folder);
+        let parent = folder_of(&self.folder);
         if sync {
             sync_folder(&self.folder)?;
         }
-        // With its last file gone from here, a list has been carried out.
-        let pending = renames.files.last().is_some_and(|last| self.folder.join(last).exists());
-        if pending {
+        if let Some(inode) = renames.folder {
+            self.complete_folder(&renames.files, inode)?;
+        } else if renames.files.last().is_some_and(|last| self.folder.join(last).exists()) {
+            // With its last file gone from here, a list has been carried out.
             let old = renames.metadata.iter().map(|name| (parent.join(name), self.folder.join(OLD_METADATA)));
             let stale = renames.stale.iter().enumerate();
             let stale = stale.map(|(index, name)| (parent.join(name), self.folder.join(format!("stale-{index}"))));
@@ -196,6 +204,42 @@ impl Partial {
         }
         self.discard()
     }
+
+    /// Puts a staged folder in the place of its target, in one step where the system can exchange two names.
+    fn complete_folder(&self, files: &[String], inode: u64) -> Result<(), PartialError> {
+        for name in files {
+            let (from, to) = (self.folder.join(name), folder_of(&self.folder).join(name));
+            match fs::symlink_metadata(&to) {
+                Ok(there) if there.ino() == inode => continue,
+                Ok(_) => match exchange(&from, &to) {
+                    Ok(()) => continue,
+                    Err(error) if !cannot_exchange(&error) => {
+                        return Err(FormatError::io("rename", &from)(error).into());
+                    }
+                    Err(_) => fs::rename(&to, self.folder.join(OLD_STORE)).map_err(FormatError::io("rename", &to))?,
+                },
+                Err(_) => {}
+            }
+            fs::rename(&from, &to).map_err(FormatError::io("rename", &from))?;
+        }
+        Ok(())
+    }
+}
+
+/// Exchanges two names at once.
+fn exchange(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE)?)
+}
+
+/// Whether the file system or the kernel has no exchange of names.
+fn cannot_exchange(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput)
+}
+
+/// Whether a path is a folder itself, not a link to one.
+fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
 }
 
 /// Takes the lock of a folder. One that was published meanwhile is gone, lock and all, and does not count.
@@ -242,8 +286,19 @@ pub fn complete_publication(target: &Path) -> Result<bool, PartialError> {
     Ok(true)
 }
 
-fn parent(path: &Path) -> &Path {
+/// The folder that a path lies in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Syncs a file, or everything in a folder and the folder.
+fn sync_tree(path: &Path) -> Result<(), PartialError> {
+    if is_folder(path) {
+        for entry in fs::read_dir(path).map_err(FormatError::io("list", path))? {
+            sync_tree(&entry.map_err(FormatError::io("list", path))?.path())?;
+        }
+    }
+    sync_folder(path)
 }
 
 fn sync_folder(folder: &Path) -> Result<(), PartialError> {
@@ -304,8 +359,12 @@ mod tests {
             let target = folder.path().join("w.npy");
             fs::write(target.with_extension("meta"), "old").expect("writable");
             let partial = stage(&target, &names);
-            let renames =
-                Renames { files: names.map(String::from).into(), metadata: Some("w.meta".into()), stale: vec![] };
+            let renames = Renames {
+                files: names.map(String::from).into(),
+                metadata: Some("w.meta".into()),
+                stale: vec![],
+                folder: None,
+            };
             let list = serde_json::to_string(&renames).expect("plain");
             fs::write(partial.folder().join(PUBLISH), list).expect("writable");
             if cut > 0 {
@@ -319,6 +378,33 @@ mod tests {
             let expected = [("w.articles", "new w.articles"), ("w.meta", "new w.meta"), ("w.npy", "new w.npy")];
             assert_eq!(contents(folder.path()), pairs(&expected), "cut {cut}");
             assert!(!complete_publication(&target).expect("nothing to do"));
+        }
+    }
+
+    #[test]
+    fn a_folder_takes_the_place_of_a_folder_wherever_it_is_cut_off() {
+        for cut in ["before", "between", "after"] {
+            let folder = tempfile::tempdir().expect("temporary folder");
+            let target = folder.path().join("w.zarr");
+            fs::create_dir(&target).expect("made");
+            fs::write(target.join("old"), "old").expect("writable");
+            let partial = Partial::open(&target, false).expect("free");
+            let staged = partial.folder().join("w.zarr");
+            fs::create_dir(&staged).expect("made");
+            fs::write(staged.join("new"), "new").expect("writable");
+            let inode = fs::metadata(&staged).expect("there").ino();
+            let renames = Renames { files: vec!["w.zarr".into()], metadata: None, stale: vec![], folder: Some(inode) };
+            let list = serde_json::to_string(&renames).expect("plain");
+            fs::write(partial.folder().join(PUBLISH), list).expect("writable");
+            match cut {
+                "between" => fs::rename(&target, partial.folder().join(OLD_STORE)).expect("renamed"),
+                "after" => partial.complete_folder(&renames.files, inode).expect("renamed"),
+                _ => {}
+            }
+            drop(partial);
+            assert!(complete_publication(&target).expect("completed"), "{cut}");
+            assert_eq!(contents(&target), pairs(&[("new", "new")]), "{cut}");
+            assert_eq!(contents(folder.path()), pairs(&[("w.zarr", "")]), "nothing is left behind: {cut}");
         }
     }
 

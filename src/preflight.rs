@@ -10,7 +10,7 @@ use embstore_formats::{ArrayKind, Format, FormatError, LocateOptions, detect};
 
 use crate::error::Error;
 use crate::job::Job;
-use crate::partial::{PartialError, complete_publication, partial_folder};
+use crate::partial::{PartialError, complete_publication, folder_of, partial_folder};
 
 /// Everything that can be known of a job before it begins.
 pub(crate) fn check(job: &Job<'_>) -> Result<(), Error> {
@@ -23,10 +23,9 @@ pub(crate) fn check(job: &Job<'_>) -> Result<(), Error> {
 pub(crate) fn check_target(target: &Path, format: &dyn Format, force: bool) -> Result<(), Error> {
     complete_publication(target)?;
     let files = format.store_files(target);
-    let taken = [Some(&files.matrix), files.articles.as_ref(), files.metadata.as_ref()];
-    for path in taken.into_iter().flatten().filter(|path| path.symlink_metadata().is_ok()) {
+    for path in files.all().filter(|path| path.symlink_metadata().is_ok()) {
         let target = path.clone();
-        if path.is_dir() {
+        if path.is_dir() && !is_store_folder(path, format) {
             return Err(PartialError::Folder { target }.into());
         }
         if let Some(what) = precious(path) {
@@ -37,6 +36,13 @@ pub(crate) fn check_target(target: &Path, format: &dyn Format, force: bool) -> R
         }
     }
     Ok(())
+}
+
+/// Whether a folder is a store of this format; no other folder is ever replaced.
+fn is_store_folder(path: &Path, format: &dyn Format) -> bool {
+    let located = || detect(path).ok()?.locate(path, &LocateOptions::default()).ok();
+    detect(path).is_ok_and(|found| found.name() == format.name())
+        && located().is_some_and(|located| matches!(located.kind, ArrayKind::Store { .. }))
 }
 
 /// What a file is, if it is the kind of thing that stores are made from: replacing it by mistake would lose it.
@@ -54,24 +60,34 @@ fn check_sources(job: &Job<'_>) -> Result<(), Error> {
     let inputs = job.sources.iter().map(|source| source.path.as_path());
     let inputs: Vec<_> = inputs.chain(job.articles.iter().map(|part| part.path.as_path())).collect();
     let inputs: BTreeSet<_> = inputs.into_iter().filter_map(|path| path.canonicalize().ok()).collect();
-    let targets = [Some(files.matrix), files.articles, files.metadata];
-    let is_input = |path: &PathBuf| path.canonicalize().is_ok_and(|path| inputs.contains(&path));
-    match targets.into_iter().flatten().find(is_input) {
-        Some(target) => Err(Error::TargetIsSource { target }),
+    let is_input = |path: &&PathBuf| path.canonicalize().is_ok_and(|path| inputs.contains(&path));
+    match files.all().find(is_input) {
+        Some(target) => Err(Error::TargetIsSource { target: target.clone() }),
         None => Ok(()),
     }
 }
 
 /// Refuses what the disk cannot hold.
 fn check_space(job: &Job<'_>) -> Result<(), Error> {
-    let folder = job.target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(job.target);
     let Ok(stat) = rustix::fs::statvfs(folder) else { return Ok(()) };
+    if job.options.layout.compression.is_some() {
+        // How small it gets nobody knows; a disk that turns out full is an error of its own.
+        return Ok(());
+    }
     let name = job.target.file_name().unwrap_or(job.target.as_os_str());
-    let staged = fs::metadata(partial_folder(job.target).join(name)).map_or(0, |file| file.blocks() * 512);
-    let needed = job.array.payload_bytes().saturating_sub(staged);
+    let needed = job.array.payload_bytes().saturating_sub(allocated(&partial_folder(job.target).join(name)));
     let available = stat.f_bavail.saturating_mul(stat.f_frsize);
     if needed > available {
         return Err(Error::NoSpace { folder: folder.to_path_buf(), needed, available });
     }
     Ok(())
+}
+
+/// Bytes of the disk that a file, or everything in a folder, takes.
+fn allocated(path: &Path) -> u64 {
+    match fs::read_dir(path) {
+        Ok(entries) => entries.flatten().map(|entry| allocated(&entry.path())).sum(),
+        Err(_) => fs::metadata(path).map_or(0, |file| file.blocks() * 512),
+    }
 }

@@ -5,6 +5,7 @@
 //! on the order in which pieces finish. A difference of means keeps the variance of unit-norm rows, which the
 //! textbook `E[x²] − E[x]²` loses to cancellation.
 
+use embstore_formats::Dtype;
 use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -121,7 +122,7 @@ impl Quality {
 
     /// The metrics as stores and results hold them. `name` tells which file a row is from.
     #[must_use]
-    pub fn to_json(&self, shape: (u64, u64), name: &dyn Fn(u64) -> Option<String>) -> Map<String, Value> {
+    pub fn to_json(&self, shape: (u64, u64), dtype: Dtype, name: &dyn Fn(u64) -> Option<String>) -> Map<String, Value> {
         let named = |findings: &Findings| -> Vec<Value> {
             let entry = |&row| match name(row) {
                 Some(file) => json!({"row": row, "file": file}),
@@ -134,7 +135,7 @@ impl Quality {
         let mut metrics = Map::new();
         let mut put = |key: &str, value: Value| metrics.insert(key.into(), value);
         put("shape", json!([shape.0, shape.1]));
-        put("dtype", json!("float32"));
+        put("dtype", json!(dtype.name()));
         put("min_norm", norm(self.norms.min));
         put("max_norm", norm(self.norms.max));
         put("mean_norm", norm(self.norms.mean));

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use embstore_formats::{ArrayKind, ArrayMeta, Fields, Format, FormatError, LocateOptions, Payload, detect};
+use embstore_formats::{ArrayKind, ArrayMeta, Checksum, Fields, Format, FormatError, LocateOptions, Payload, detect};
 use memmap2::Mmap;
 use ndarray::ArrayView2;
 use serde_json::{Value, json};
@@ -107,11 +107,11 @@ impl Store {
         self.articles.as_deref()
     }
 
-    /// Byte at which the rows begin.
-    pub(crate) fn rows_offset(&self) -> u64 {
+    /// The checksum of the bytes before the rows, where they lie in one run.
+    pub(crate) fn header(&self) -> Result<Option<Checksum>, FormatError> {
         match &self.payload {
-            Payload::Raw(region) => region.offset,
-            Payload::Coded(_) => 0,
+            Payload::Raw(regions) => Checksum::of_header(regions),
+            Payload::Blocks(_) | Payload::Coded(_) => Ok(None),
         }
     }
 
@@ -132,13 +132,16 @@ impl Store {
     pub fn map(&self) -> Result<MappedRows, Error> {
         let wrong = |what: &str| Error::Store { path: self.path.clone(), what: what.into() };
         let region = match &self.payload {
-            Payload::Raw(region) if region.array.is_stored_form() => region,
-            _ => return Err(wrong("its rows are not plain float32 and cannot be mapped")),
+            Payload::Raw(regions) if regions.array().is_stored_form() => regions.single(),
+            _ => None,
+        };
+        let Some(region) = region else {
+            return Err(wrong("its rows are not one run of float32 and cannot be mapped"));
         };
         if !region.offset.is_multiple_of(4) {
             return Err(wrong("its rows are not aligned and cannot be mapped"));
         }
-        let map = map_file(&self.path)?;
+        let map = map_file(&region.path)?;
         let end = region.offset + self.array.payload_bytes();
         if (map.len() as u64) < end {
             return Err(wrong("is shorter than its shape"));

@@ -7,6 +7,9 @@ use std::path::Path;
 
 use crc_fast::{CrcAlgorithm, Digest, checksum};
 
+use crate::error::FormatError;
+use crate::region::{Region, Regions};
+
 const ALGORITHM: CrcAlgorithm = CrcAlgorithm::Crc64Nvme;
 const PREFIX: &str = "crc64nvme:";
 
@@ -47,6 +50,17 @@ impl Checksum {
                 read => hasher.update(&block[..read]),
             }
         }
+    }
+
+    /// The checksum of the bytes before the rows of a matrix in one region; `None` for one in several.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn of_header(regions: &Regions) -> Result<Option<Self>, FormatError> {
+        let header = |region: &Region| {
+            Self::of_start(&region.path, region.offset).map_err(FormatError::io("read", &region.path))
+        };
+        regions.single().map(header).transpose()
     }
 
     /// The checksum of this run followed directly by `next`.

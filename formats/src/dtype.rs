@@ -46,6 +46,12 @@ impl Dtype {
         self.row().3
     }
 
+    /// The type of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Dtype> {
+        TABLE.iter().find(|row| row.1 == name).map(|row| row.0)
+    }
+
     /// The type that a numpy dtype code such as `f4` means; `None` for one that no store takes.
     #[must_use]
     pub fn from_numpy_code(code: &str) -> Option<Dtype> {

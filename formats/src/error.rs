@@ -66,6 +66,36 @@ pub enum FormatError {
         /// What is wrong in it.
         source: ArticlesError,
     },
+    /// A container that cannot be read or written; its library or its own parser says why.
+    #[error("{}: {what}", path.display())]
+    Container {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where in the file.
+        what: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// A sound container without usable rows: no array under that name, or one of another type or shape.
+    #[error("{}: {what}", path.display())]
+    NoRows {
+        /// The file.
+        path: PathBuf,
+        /// What is there instead.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// A format has no place for what is asked of it.
+    #[error("{}: {what}", path.display())]
+    Layout {
+        /// The file to be written.
+        path: PathBuf,
+        /// What it lacks.
+        what: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// The payload is longer or shorter than shape times item size.
     #[error("{}: the payload at byte {offset} has {got} bytes, its shape needs {expected}", path.display())]
     PayloadLength {
@@ -109,7 +139,10 @@ impl FormatError {
                 }
                 _ => "check the disk, then run it again".into(),
             },
-            FormatError::Unknown { hint, .. } => (*hint).into(),
+            FormatError::Unknown { hint, .. }
+            | FormatError::Container { hint, .. }
+            | FormatError::Layout { hint, .. } => (*hint).into(),
+            FormatError::NoRows { hint, .. } => hint.clone(),
             FormatError::Pickle { source, .. } => source.hint().to_string(),
             FormatError::Locate { source, .. } => source.hint(),
             FormatError::Npy { source, .. } => source.hint(),

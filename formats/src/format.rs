@@ -3,17 +3,34 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use crate::array::ArrayMeta;
-use crate::articles::{ArticleSink, ArticlesWritten};
+#[cfg(feature = "containers")]
+use crate::arrow::Arrow;
+use crate::articles::{Article, ArticlesError};
+#[cfg(feature = "containers")]
+use crate::compressed::Compressed;
 use crate::error::FormatError;
+#[cfg(feature = "hdf5")]
+use crate::hdf5::Hdf5;
 use crate::npy::Npy;
+#[cfg(feature = "containers")]
+use crate::npz::Npz;
+#[cfg(feature = "containers")]
+use crate::parquet::Parquet;
 use crate::pickle::PickleFormat;
-use crate::rows::{Payload, Region};
+use crate::rows::Payload;
+use crate::safetensors::Safetensors;
+use crate::target::{Layout, StoreFiles, Target};
+#[cfg(feature = "containers")]
+use crate::torch::Torch;
+#[cfg(feature = "zarr")]
+use crate::zarr::Zarr;
 
 /// The plain values around an array: the other keys of a pickled dict, or the metadata of a store.
 ///
@@ -38,42 +55,53 @@ pub trait Format: fmt::Debug + Sync {
     ///
     /// # Errors
     /// Where the file is broken or unsafe.
-    fn describe(&self, path: &Path) -> Result<Fields, FormatError>;
+    fn describe(&self, _path: &Path, _options: &LocateOptions) -> Result<Fields, FormatError> {
+        Ok(Fields::new())
+    }
+    /// Hands the articles of a store of this format, where it holds them itself, to `visit` in row order.
+    ///
+    /// # Errors
+    /// Where the file is broken, or the format holds none.
+    fn articles(
+        &self,
+        path: &Path,
+        _visit: &mut dyn FnMut(Article<'_>) -> ControlFlow<()>,
+    ) -> Result<u64, FormatError> {
+        Err(ArticlesError::NotAList { got: format!("{} data", self.name()) }.at(path))
+    }
+    /// What embstore can write in this format.
+    fn writes(&self) -> Writes {
+        Writes::Nothing
+    }
     /// The files that make up a store of this format at `path`.
-    fn store_files(&self, path: &Path) -> StoreFiles;
-    /// Creates, or opens again, the store at `path` with all its blocks allocated, and hands back the region to fill.
+    fn store_files(&self, path: &Path) -> StoreFiles {
+        StoreFiles::single(path)
+    }
+    /// Creates, or opens again, the store at `path` with all its blocks allocated, and hands back what to fill.
     /// What an earlier call has put there stays as it is.
     ///
     /// # Errors
-    /// Where the file cannot be created or the disk is full.
-    fn create(&self, path: &Path, array: ArrayMeta) -> Result<Box<dyn Target>, FormatError>;
+    /// Where the layout is not one of the format's, the file cannot be created, or the disk is full.
+    fn create(&self, path: &Path, _array: ArrayMeta, _layout: &Layout) -> Result<Box<dyn Target>, FormatError> {
+        Err(FormatError::Layout {
+            path: path.to_path_buf(),
+            what: format!("embstore reads {} and does not write it", self.name()),
+            hint: "choose another format",
+        })
+    }
 }
 
-/// A store under construction.
-pub trait Target: Send + Sync {
-    /// The region to fill with rows.
-    fn region(&self) -> &Region;
-    /// Takes the articles, in row order, while the region is being filled.
-    ///
-    /// # Errors
-    /// Where their file cannot be written.
-    fn articles(&self) -> Result<Box<dyn ArticleSink>, FormatError>;
-    /// Writes what follows the rows: metadata, and whatever closes the container.
-    ///
-    /// # Errors
-    /// Where a file cannot be written.
-    fn finish(&self, metadata: &Fields, articles: Option<&ArticlesWritten>) -> Result<(), FormatError>;
-}
-
-/// The files of one store. The metadata, where it is a file of its own, is the commit record: it is published last.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreFiles {
-    /// The matrix; for some formats everything.
-    pub matrix: PathBuf,
-    /// The articles, where they are a file of their own.
-    pub articles: Option<PathBuf>,
-    /// The metadata, where it is a file of its own.
-    pub metadata: Option<PathBuf>,
+/// What can be written in a format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// Nothing; it is only read.
+    Nothing,
+    /// Exports of a store.
+    Exports,
+    /// Stores, and therefore exports.
+    Stores,
+    /// The dict of older tools, which has fewer keys in its metadata. Stores can be had in it as well.
+    Legacy,
 }
 
 /// How to read a file.
@@ -81,11 +109,13 @@ pub struct StoreFiles {
 pub struct LocateOptions {
     /// The field of a dict that holds the array.
     pub key: String,
+    /// The folder in which compressed files are unpacked, into files without a name.
+    pub scratch: PathBuf,
 }
 
 impl Default for LocateOptions {
     fn default() -> Self {
-        LocateOptions { key: "embeddings".into() }
+        LocateOptions { key: "embeddings".into(), scratch: std::env::temp_dir() }
     }
 }
 
@@ -129,31 +159,63 @@ pub enum Confidence {
     Yes,
 }
 
-/// The first bytes of a file.
+/// The first bytes of a file, or the fact that it is a folder.
 #[derive(Debug)]
 pub struct Probe {
-    /// Up to 512 bytes from the start.
+    /// Up to 512 bytes from the start; none of a folder.
     pub head: Vec<u8>,
     /// Length of the file in bytes.
     pub len: u64,
+    /// Where it lies, if it is a folder.
+    pub folder: Option<PathBuf>,
 }
 
 impl Probe {
     /// Reads the first bytes of `path`.
     ///
     /// # Errors
-    /// Where it cannot be opened, is a folder, or cannot be read.
+    /// Where it cannot be opened or cannot be read.
     pub fn of(path: &Path) -> Result<Self, FormatError> {
         let file = File::open(path).map_err(FormatError::io("open", path))?;
-        let len = file.metadata().map_err(FormatError::io("read", path))?.len();
+        let metadata = file.metadata().map_err(FormatError::io("read", path))?;
+        if metadata.is_dir() {
+            return Ok(Probe { head: Vec::new(), len: 0, folder: Some(path.to_path_buf()) });
+        }
+        Self::of_file(&file).map_err(FormatError::io("read", path))
+    }
+
+    /// Reads the first bytes of an open file.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn of_file(file: &File) -> std::io::Result<Self> {
+        let len = file.metadata()?.len();
         let mut head = vec![0; 512.min(len as usize)];
-        file.read_exact_at(&mut head, 0).map_err(FormatError::io("read", path))?;
-        Ok(Probe { head, len })
+        file.read_exact_at(&mut head, 0)?;
+        Ok(Probe { head, len, folder: None })
     }
 }
 
 /// Every format that embstore knows.
-pub static FORMATS: &[&dyn Format] = &[&Npy, &PickleFormat];
+pub static FORMATS: &[&dyn Format] = &[
+    &Npy,
+    #[cfg(feature = "zarr")]
+    &Zarr,
+    #[cfg(feature = "hdf5")]
+    &Hdf5,
+    &PickleFormat,
+    &Safetensors,
+    #[cfg(feature = "containers")]
+    &Parquet,
+    #[cfg(feature = "containers")]
+    &Arrow,
+    #[cfg(feature = "containers")]
+    &Npz,
+    #[cfg(feature = "containers")]
+    &Torch,
+    #[cfg(feature = "containers")]
+    &Compressed,
+];
 
 /// The format with this name.
 #[must_use]
@@ -161,34 +223,42 @@ pub fn format_named(name: &str) -> Option<&'static dyn Format> {
     FORMATS.iter().copied().find(|format| format.name() == name)
 }
 
-/// The format that a path's extension stands for.
+/// The format to write that a path's extension stands for.
 #[must_use]
 pub fn format_for_extension(path: &Path) -> Option<&'static dyn Format> {
     let extension = path.extension().and_then(OsStr::to_str)?.to_ascii_lowercase();
-    FORMATS.iter().copied().find(|format| format.extensions().contains(&extension.as_str()))
+    let mut written = FORMATS.iter().copied().filter(|format| format.writes() != Writes::Nothing);
+    written.find(|format| format.extensions().contains(&extension.as_str()))
 }
 
-/// The format of a file, by its content.
+/// The format of a file or folder, by its content.
 ///
 /// # Errors
 /// [`FormatError::Unknown`] says what the file looks like instead.
 pub fn detect(path: &Path) -> Result<&'static dyn Format, FormatError> {
     let probe = Probe::of(path)?;
-    if let Some((found, hint)) = foreign(&probe) {
-        return Err(FormatError::Unknown { path: path.to_path_buf(), found: found.into(), hint });
-    }
-    FORMATS
+    recognise(&probe).map_err(|unknown| match probe.folder {
+        Some(_) => FormatError::io("read", path)(std::io::ErrorKind::IsADirectory.into()),
+        None => FormatError::Unknown { path: path.to_path_buf(), found: unknown.0, hint: unknown.1 },
+    })
+}
+
+/// The format that a file begins like; else what it looks like, and what to do about that.
+pub(crate) fn recognise(probe: &Probe) -> Result<&'static dyn Format, (String, &'static str)> {
+    let (confidence, format) = FORMATS
         .iter()
         .copied()
-        .map(|format| (format.detect(&probe), format))
-        .filter(|(confidence, _)| *confidence > Confidence::No)
+        .map(|format| (format.detect(probe), format))
         .max_by_key(|(confidence, _)| *confidence)
-        .map(|(_, format)| format)
-        .ok_or_else(|| FormatError::Unknown {
-            path: path.to_path_buf(),
-            found: format!("starts with {}", first_bytes(&probe.head)),
-            hint: "give pickles (.pkl) or .npy files",
-        })
+        .unwrap_or((Confidence::No, FORMATS[0]));
+    match (confidence, foreign(probe)) {
+        (Confidence::Yes, _) | (Confidence::Maybe, None) => Ok(format),
+        (_, Some((found, hint))) => Err((found.into(), hint)),
+        (Confidence::No, None) => {
+            let found = format!("starts with {}", first_bytes(&probe.head));
+            Err((found, "give pickles, .npy files or another array container: see embstore help merge"))
+        }
+    }
 }
 
 fn first_bytes(head: &[u8]) -> String {

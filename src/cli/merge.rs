@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use embstore::formats::Writes;
 use embstore::memory_per_thread;
 use embstore::text::{megabytes, thousands};
 use embstore::{MergeOptions, MergeReport, NonFinite, Observer, Plan, RowRange, dry_run, merge};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::output::Output;
 use super::progress::Reporter;
-use super::{BuildArgs, Failure, source_date_epoch};
+use super::{BuildArgs, Failure, source_date_epoch, written_formats};
 
 /// Merge checkpoints into a store.
 ///
@@ -35,8 +36,9 @@ pub(super) struct MergeArgs {
     #[arg(long, short, value_name = "STORE")]
     output: PathBuf,
     /// Its format [default: by its extension]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    format: Option<StoreFormat>,
+    #[arg(long, value_name = "FORMAT",
+          value_parser = written_formats(|writes| matches!(writes, Writes::Stores | Writes::Legacy)))]
+    format: Option<String>,
     /// Which files of a folder are meant [default: cluster*_gpu*.pkl where any matches, else all checkpoints]
     #[arg(long, value_name = "GLOB")]
     pattern: Option<String>,
@@ -69,23 +71,6 @@ pub(super) struct MergeArgs {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub(super) enum StoreFormat {
-    /// numpy's own, to be mapped
-    Npy,
-    /// The legacy dict
-    Pickle,
-}
-
-impl StoreFormat {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            StoreFormat::Npy => "npy",
-            StoreFormat::Pickle => "pickle",
-        }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
 enum OnNonFinite {
     /// Keep them and say so
     Warn,
@@ -112,7 +97,7 @@ impl MergeArgs {
             inputs: self.inputs.clone(),
             pattern: self.pattern.clone(),
             output: self.output.clone(),
-            format: self.format.map(|format| format.name().into()),
+            format: self.format.clone(),
             ranges: self.ranges.clone(),
             rows: self.rows,
             dim: self.dim,

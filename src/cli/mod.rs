@@ -15,7 +15,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use embstore::formats::{Compression, FORMATS, Layout, Writes};
 use embstore::{BuildOptions, Cancel, Error, Observer, Settings};
 use serde_json::json;
 
@@ -94,6 +96,18 @@ struct BuildArgs {
     /// Discard what an unfinished run has copied
     #[arg(long)]
     restart: bool,
+    /// Rows of a chunk, for Zarr, compressed HDF5, Parquet and Arrow [default: 4096]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    chunk_rows: Option<u64>,
+    /// Rows of a shard, a file of many chunks (Zarr version 3)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    shard_rows: Option<u64>,
+    /// Compress the chunks (Zarr, HDF5, Parquet): zstd, deflate, lz4, blosc-lz4 or blosc-zstd
+    #[arg(long, value_name = "NAME[:LEVEL]")]
+    compression: Option<Compression>,
+    /// Version of the Zarr format [default: 3]
+    #[arg(long, value_name = "2|3", value_parser = clap::value_parser!(u8).range(2..=3))]
+    zarr_version: Option<u8>,
     /// Threads that copy [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -104,9 +118,22 @@ struct BuildArgs {
 
 impl BuildArgs {
     fn options(&self) -> BuildOptions {
+        let layout = Layout {
+            chunk_rows: self.chunk_rows,
+            shard_rows: self.shard_rows,
+            compression: self.compression,
+            zarr_version: self.zarr_version,
+            ..Layout::default()
+        };
         let settings = Settings { threads: self.threads.map_or(0, usize::from), sync: !self.no_sync };
-        BuildOptions { force: self.force, restart: self.restart, settings }
+        BuildOptions { force: self.force, restart: self.restart, layout, settings }
     }
+}
+
+/// The names of the formats that can be written, for `--format`.
+fn written_formats(which: impl Fn(Writes) -> bool) -> PossibleValuesParser {
+    let names: Vec<&str> = FORMATS.iter().filter(|format| which(format.writes())).map(|format| format.name()).collect();
+    PossibleValuesParser::new(names)
 }
 
 /// Why a command ends without its result.

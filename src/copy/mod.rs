@@ -1,33 +1,36 @@
 //! The copy: rows from their sources into the store, on all cores, measured as they pass.
 //!
-//! The work is cut into pieces of fixed size that never span two sources. A piece is read by position into a block
-//! that fits the cache, measured there, and written by position; every byte is touched once. A reader thread is bound
-//! to no source: pieces are taken in row order from one counter. Sources that can only be decoded forward are one task
-//! each.
+//! The work is cut into pieces of fixed size that never span two sources, nor two chunks of a store that takes whole
+//! chunks. A piece is read by position into a block that fits the cache, measured there, and written by position; every
+//! byte is touched once. A thread is bound to no source: tasks are taken in row order from one counter. A task is a
+//! piece, or all pieces of a run that must be decoded forward, or all pieces of one chunk.
 //!
 //! Threads live here alone.
 
+mod commit;
+mod destination;
 mod piece;
+mod task;
+mod turn;
 mod writeback;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use embstore_formats::{FormatError, Payload, Region};
+use embstore_formats::{FormatError, Parts, Payload};
 
 use crate::identity::Identity;
 use crate::journal::{Journal, JournalError, Landed, PieceRecord};
 use crate::progress::Observer;
 
+use destination::Destination;
 use piece::Worker;
 pub use piece::memory_per_thread;
 pub(crate) use piece::piece_rows;
-
-/// Pieces land in the journal this often; what has been copied since is done again after a crash.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
+use task::{Task, tasks};
+use turn::Turn;
 
 /// Rows to be copied from one file.
 #[derive(Debug)]
@@ -55,6 +58,16 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings { threads: 0, sync: true }
+    }
+}
+
+impl Settings {
+    /// Threads that copy.
+    pub(crate) fn threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads => threads,
+        }
     }
 }
 
@@ -106,8 +119,8 @@ impl CopyError {
 }
 
 /// Where the rows go and what has landed there.
-pub(crate) struct Destination<'a> {
-    pub(crate) region: &'a Region,
+pub(crate) struct Into<'a> {
+    pub(crate) parts: Parts<'a>,
     pub(crate) landed: &'a Landed,
     pub(crate) journal: &'a mut Journal,
 }
@@ -117,49 +130,52 @@ pub(crate) struct Destination<'a> {
 /// returns `false`. Returns all pieces, earlier ones too, by row.
 pub(crate) fn copy(
     sources: &[Source<'_>],
-    into: Option<Destination<'_>>,
+    into: Option<Into<'_>>,
     settings: Settings,
     observer: Observer<'_>,
     alongside: impl FnOnce() -> bool + Send,
 ) -> Result<Landed, CopyError> {
     let mut pieces = into.as_ref().map(|into| into.landed.clone()).unwrap_or_default();
-    let region = into.as_ref().map(|into| into.region);
-    let tasks = tasks(sources, &pieces);
-    let threads = if settings.threads == 0 {
-        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-    } else {
-        settings.threads
-    };
+    let parts = into.as_ref().map(|into| into.parts);
+    let tasks = tasks(sources, &pieces, parts.and_then(|parts| parts.chunk_rows()));
+    let threads = settings.threads();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
         .map_err(|source| CopyError::Threads { threads, source })?;
-    let run = Run { sources, tasks: &tasks, next: AtomicUsize::new(0), stop: AtomicBool::new(false), observer };
+    let run = Run {
+        sources,
+        tasks: &tasks,
+        next: AtomicUsize::new(0),
+        stop: AtomicBool::new(false),
+        turn: Turn::default(),
+        observer,
+    };
     let failure = Mutex::new(None);
     let (sender, receiver) = channel();
 
     // The committer only waits for the disk and needs no core of its own, so it is a thread beside the pool.
     let landed = std::thread::scope(|scope| {
-        let (journal, stop) = (into.map(|into| into.journal), &run.stop);
+        let (journal, run) = (into.map(|into| into.journal), &run);
         let committer = scope.spawn(move || {
-            let committed = commit(&receiver, region, journal, settings.sync);
+            let committed = commit::commit(&receiver, parts, journal, settings.sync);
             if committed.is_err() {
-                stop.store(true, Ordering::Relaxed);
+                run.stop();
             }
             committed
         });
         pool.in_place_scope(|scope| {
             scope.spawn(|_| {
                 if !alongside() {
-                    run.stop.store(true, Ordering::Relaxed);
+                    run.stop();
                 }
             });
             for _ in 0..threads {
                 let sender = sender.clone();
-                let (run, failure) = (&run, &failure);
+                let failure = &failure;
                 scope.spawn(move |_| {
-                    if let Err(error) = run.work(region, settings.sync, &sender) {
-                        run.stop.store(true, Ordering::Relaxed);
+                    if let Err(error) = run.work(parts, settings.sync, &sender) {
+                        run.stop();
                         failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                     }
                 });
@@ -178,87 +194,53 @@ pub(crate) fn copy(
     Ok(pieces)
 }
 
-/// One piece, or all pieces of a source that must be read forward.
-#[derive(Debug)]
-struct Task {
-    source: usize,
-    /// Rows of the store, piece by piece.
-    pieces: Vec<(u64, u64)>,
-}
-
-/// What is left to do, the long tasks first.
-fn tasks(sources: &[Source<'_>], landed: &Landed) -> Vec<Task> {
-    let (mut forward, mut any_order) = (Vec::new(), Vec::new());
-    for (index, source) in sources.iter().enumerate() {
-        let step = piece_rows(source.payload.array().cols());
-        let end = source.store_row + source.rows;
-        let pieces = (source.store_row..end)
-            .step_by(step as usize)
-            .map(|row| (row, (end - row).min(step)))
-            .filter(|(row, _)| !landed.contains_key(row));
-        if source.payload.is_random_access() {
-            any_order.extend(pieces.map(|piece| Task { source: index, pieces: vec![piece] }));
-        } else {
-            forward.push(Task { source: index, pieces: pieces.collect() });
-        }
-    }
-    forward.append(&mut any_order);
-    forward
-}
-
 struct Run<'a> {
     sources: &'a [Source<'a>],
     tasks: &'a [Task],
     next: AtomicUsize,
     stop: AtomicBool,
+    turn: Turn,
     observer: Observer<'a>,
 }
 
 impl Run<'_> {
+    /// Asks every thread to stop at its next piece, those that wait for their turn too.
+    fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.turn.give_up();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.observer.cancel.is_cancelled()
+    }
+
     /// One thread: takes tasks until none is left.
-    fn work(&self, region: Option<&Region>, sync: bool, done: &Sender<PieceRecord>) -> Result<(), CopyError> {
-        let mut worker = Worker::new(region, sync)?;
-        while let Some(task) = self.tasks.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let source = &self.sources[task.source];
-            for &(row, rows) in &task.pieces {
-                if self.stop.load(Ordering::Relaxed) || self.observer.cancel.is_cancelled() {
+    fn work(&self, parts: Option<Parts<'_>>, sync: bool, done: &Sender<PieceRecord>) -> Result<(), CopyError> {
+        let mut worker = Worker::new(Destination::open(parts, sync)?);
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(task) = self.tasks.get(number) else { return Ok(()) };
+            let mut landed = Vec::new();
+            for piece in &task.pieces {
+                if self.is_stopped() {
+                    // Whoever waits for this task's turn must not wait for ever.
+                    self.stop();
                     return Ok(());
                 }
-                let piece = worker.copy(task.source, source, row, rows)?;
-                self.observer.progress.advance(rows);
-                // A closed channel means that the committer failed; its error is reported.
-                if done.send(piece).is_err() {
+                landed.push(worker.copy(piece, &self.sources[piece.source])?);
+                self.observer.progress.advance(piece.rows);
+                if task.chunk.is_none() && done.send(landed.remove(0)).is_err() {
+                    // A closed channel means that the committer failed; its error is reported.
+                    return Ok(());
+                }
+            }
+            if let Some(chunk) = task.chunk {
+                let stored = worker.store(chunk, || self.turn.wait(number))?;
+                self.turn.pass(number);
+                if !stored || landed.into_iter().any(|piece| done.send(piece).is_err()) {
                     return Ok(());
                 }
             }
         }
-        Ok(())
     }
-}
-
-/// Journals pieces once they are on disk, many at a time: one sync of the matrix serves all that came before it.
-fn commit(
-    done: &Receiver<PieceRecord>,
-    region: Option<&Region>,
-    journal: Option<&mut Journal>,
-    sync: bool,
-) -> Result<Vec<PieceRecord>, CopyError> {
-    let (Some(region), Some(journal)) = (region, journal) else { return Ok(done.iter().collect()) };
-    let matrix = piece::open_to_write(region)?;
-    let mut landed = Vec::new();
-    let mut last = Instant::now();
-    while let Ok(piece) = done.recv() {
-        let first = landed.len();
-        landed.push(piece);
-        let deadline = last + COMMIT_INTERVAL;
-        while let Ok(piece) = done.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            landed.push(piece);
-        }
-        if sync {
-            matrix.sync_data().map_err(FormatError::io("sync", &region.path))?;
-        }
-        journal.append_pieces(&landed[first..])?;
-        last = Instant::now();
-    }
-    Ok(landed)
 }

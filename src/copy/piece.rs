@@ -1,14 +1,14 @@
 //! One piece: read, measured and written, block by block.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 
-use embstore_formats::{FormatError, Hasher, Region, RowReader};
+use embstore_formats::{Dtype, FormatError, Hasher, RowReader, narrow};
 
-use super::writeback::start_writeback;
+use super::destination::Destination;
+use super::task::Piece;
 use super::{CopyError, Source};
 use crate::identity::Identity;
-use crate::journal::PieceRecord;
+use crate::journal::{Narrowing, PieceRecord};
 use crate::quality::Meter;
 
 /// Blocks in a piece: enough of them that its journal line and its checks cost nothing.
@@ -32,17 +32,14 @@ fn block_rows(cols: u64) -> u64 {
     (BLOCK_BYTES / (cols * 4)).max(1)
 }
 
-pub(super) fn open_to_write(region: &Region) -> Result<File, FormatError> {
-    File::options().write(true).open(&region.path).map_err(FormatError::io("open", &region.path))
-}
-
 /// One thread's files and buffer.
 pub(super) struct Worker<'a> {
-    destination: Option<(&'a Region, File)>,
-    write_back: bool,
+    destination: Destination<'a>,
     source: Option<Opened>,
     block: Vec<f32>,
     narrowed: Vec<u64>,
+    /// The block in the narrower type of the store, if that is what it has.
+    narrow: Vec<u8>,
 }
 
 /// The source that was used last; pieces of one source mostly follow each other.
@@ -53,19 +50,15 @@ struct Opened {
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(region: Option<&'a Region>, write_back: bool) -> Result<Self, CopyError> {
-        let destination = region.map(|region| open_to_write(region).map(|file| (region, file))).transpose()?;
-        Ok(Worker { destination, write_back, source: None, block: Vec::new(), narrowed: Vec::new() })
+    pub(super) fn new(destination: Destination<'a>) -> Self {
+        let (block, narrowed, narrow) = (Vec::new(), Vec::new(), Vec::new());
+        Worker { destination, source: None, block, narrowed, narrow }
     }
 
-    /// Copies rows `row..row + rows` of the store. The source must be the planned one before and after.
-    pub(super) fn copy(
-        &mut self,
-        index: usize,
-        source: &Source<'_>,
-        row: u64,
-        rows: u64,
-    ) -> Result<PieceRecord, CopyError> {
+    /// Copies a piece, or puts it into the chunk that is being gathered. The source must be the planned one before and
+    /// after.
+    pub(super) fn copy(&mut self, piece: &Piece, source: &Source<'_>) -> Result<PieceRecord, CopyError> {
+        let Piece { source: index, row, rows } = *piece;
         let mut opened = match self.source.take() {
             Some(opened) if opened.index == index => opened,
             _ => open(index, source)?,
@@ -87,6 +80,11 @@ impl<'a> Worker<'a> {
         Ok(record)
     }
 
+    /// Hands over the gathered chunk once its turn has come; `false` where it never will.
+    pub(super) fn store(&mut self, chunk: u64, turn: impl FnOnce() -> bool) -> Result<bool, FormatError> {
+        self.destination.store(chunk, turn)
+    }
+
     fn copy_blocks(
         &mut self,
         reader: &mut RowReader,
@@ -97,30 +95,33 @@ impl<'a> Worker<'a> {
         let cols = source.payload.array().cols();
         let step = block_rows(cols);
         self.block.resize((step * cols) as usize, 0.0);
+        let dtype = self.destination.array().map_or(Dtype::Float32, |array| array.dtype);
         let mut meter = Meter::new(row, cols as usize);
-        let mut hasher = Hasher::default();
+        let (mut hasher, mut before, mut largest_error) = (Hasher::default(), Hasher::default(), 0f32);
         let end = row + rows;
         let mut at = row;
         while at < end {
             let block = &mut self.block[..((end - at).min(step) * cols) as usize];
             let source_row = source.first + (at - source.store_row);
             reader.read(source_row, block, &mut self.narrowed)?;
+            if dtype != Dtype::Float32 {
+                before.update(bytemuck::cast_slice(block));
+                largest_error = largest_error.max(narrow(block, dtype, &mut self.narrow));
+            }
             for narrowed in self.narrowed.drain(..) {
                 meter.note_narrowed(at + (narrowed - source_row));
             }
             meter.measure(block);
             let bytes: &[u8] = bytemuck::cast_slice(block);
             hasher.update(bytes);
-            if let Some((region, file)) = &self.destination {
-                let offset = region.offset + at * cols * 4;
-                file.write_all_at(bytes, offset).map_err(FormatError::io("write", &region.path))?;
-                if self.write_back {
-                    start_writeback(file, offset, bytes.len() as u64);
-                }
-            }
+            self.destination.write(at, if dtype == Dtype::Float32 { bytes } else { &self.narrow })?;
             at += step;
         }
-        Ok(PieceRecord::new(row, rows, source.identity, hasher.checksum(), meter.finish()))
+        let mut record = PieceRecord::new(row, rows, source.identity, hasher.checksum(), meter.finish());
+        if dtype != Dtype::Float32 {
+            record.narrowing = Some(Narrowing::new(before.checksum(), largest_error));
+        }
+        Ok(record)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use embstore::formats::{ArrayMeta, Fields, format_named};
+use embstore::formats::{ArrayMeta, Fields, Layout, Parts, format_named};
 use serde_json::{Value, json};
 
 /// A folder of checkpoints and whatever is made of them.
@@ -78,9 +78,10 @@ fn name(path: &Path) -> String {
 pub fn write_pickle(path: &Path, values: &[f32], cols: u64, fields: Value) {
     let _ = std::fs::remove_file(path);
     let array = ArrayMeta::stored(values.len() as u64 / cols, cols).expect("small");
-    let target = format_named("pickle").expect("known").create(path, array).expect("created");
+    let target = format_named("pickle").expect("known").create(path, array, &Layout::default()).expect("created");
     let file = File::options().write(true).open(path).expect("opened");
-    file.write_all_at(bytemuck::cast_slice(values), target.region().offset).expect("written");
+    let Parts::Regions(regions) = target.parts() else { panic!("a pickle is one region") };
+    file.write_all_at(bytemuck::cast_slice(values), regions.parts()[0].offset).expect("written");
     let fields: Fields = serde_json::from_value(fields).expect("an object");
     target.finish(&fields, None).expect("finished");
 }

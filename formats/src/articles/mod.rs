@@ -16,8 +16,8 @@ pub use parquet::{ParquetArticles, parquet_count};
 
 use crate::checksum::Checksum;
 use crate::error::FormatError;
-use crate::format::Probe;
-use crate::pickle::PickleError;
+use crate::format::{Format, Probe, recognise};
+use crate::pickle::{PickleError, PickleFormat};
 
 /// The keys of an article, in the order in which stores hold them.
 pub const KEYS: [&str; 3] = ["id", "title", "url"];
@@ -163,8 +163,8 @@ impl ArticlesError {
 
 /// Hands every article of `path` to `visit`, in order, until it breaks off; returns how many were handed over.
 ///
-/// The format is told by content: Parquet, JSON lines, or else a pickle of a list of dicts, or of a dict that has such
-/// a list under `articles` (a merged pickle).
+/// The format is told by content: Parquet, JSON lines, a store that holds its articles itself, or else a pickle of a
+/// list of dicts, or of a dict that has such a list under `articles` (a merged pickle).
 ///
 /// # Errors
 /// [`FormatError::Articles`] with the index or line of the culprit.
@@ -176,6 +176,9 @@ pub fn read(path: &Path, visit: &mut dyn FnMut(Article<'_>) -> ControlFlow<()>) 
     } else if probe.head.trim_ascii_start().starts_with(b"{") {
         jsonl::read(file, path, visit)
     } else {
-        pickle::read(file, path, visit)
+        match recognise(&probe) {
+            Ok(format) if format.name() != PickleFormat.name() => format.articles(path, visit),
+            _ => pickle::read(file, path, visit),
+        }
     }
 }

@@ -170,7 +170,8 @@ impl Header {
 /// The first [`STORE_HEADER`] bytes of a store.
 pub(super) fn store_header(array: &ArrayMeta) -> Vec<u8> {
     let (rows, cols) = (array.rows(), array.cols());
-    let dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {cols}), }}");
+    let code = array.dtype.numpy_code();
+    let dict = format!("{{'descr': '<{code}', 'fortran_order': False, 'shape': ({rows}, {cols}), }}");
     let mut bytes = [MAGIC, &[1, 0], &(STORE_HEADER as u16 - 10).to_le_bytes(), dict.as_bytes()].concat();
     bytes.resize(STORE_HEADER as usize - 1, b' ');
     bytes.push(b'\n');

@@ -22,9 +22,11 @@ use std::path::Path;
 pub use header::NpyError;
 
 use crate::array::ArrayMeta;
+use crate::dtype::Dtype;
 use crate::error::FormatError;
-use crate::format::{ArrayKind, Confidence, Fields, Format, LocateOptions, Located, Probe, StoreFiles, Target};
-use crate::rows::{Payload, Region};
+use crate::format::{ArrayKind, Confidence, Fields, Format, LocateOptions, Located, Probe, Writes};
+use crate::region::Region;
+use crate::target::{Layout, StoreFiles, Target};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -63,23 +65,20 @@ impl Format for Npy {
             });
         }
         let region = Region { path: path.to_path_buf(), offset: header.payload, array };
-        let payload = Payload::Raw(region);
+        let payload = region.into();
         Ok(Located { kind: ArrayKind::Bare, array, payload, fields: Fields::new(), notes: Vec::new() })
     }
 
-    fn describe(&self, _path: &Path) -> Result<Fields, FormatError> {
-        Ok(Fields::new())
+    fn writes(&self) -> Writes {
+        Writes::Stores
     }
 
     fn store_files(&self, path: &Path) -> StoreFiles {
-        StoreFiles {
-            matrix: path.to_path_buf(),
-            articles: Some(store::articles_path(path)),
-            metadata: Some(store::metadata_path(path)),
-        }
+        StoreFiles::with_sidecars(path)
     }
 
-    fn create(&self, path: &Path, array: ArrayMeta) -> Result<Box<dyn Target>, FormatError> {
+    fn create(&self, path: &Path, array: ArrayMeta, layout: &Layout) -> Result<Box<dyn Target>, FormatError> {
+        layout.check_unchunked(path, self.name(), &[Dtype::Float16, Dtype::Float32])?;
         Ok(Box::new(store::NpyStore::create(path, array)?))
     }
 }

@@ -1,33 +1,22 @@
 //! A store in `.npy`: the matrix, and two sidecars.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-
-use serde_json::Value;
+use std::path::Path;
 
 use crate::array::ArrayMeta;
-use crate::articles::{ArticleSink, ArticlesWritten, ParquetArticles};
+use crate::articles::{ArticleSink, ArticlesWritten};
+use crate::checksum::Checksum;
 use crate::error::FormatError;
-use crate::format::{Fields, Target};
-use crate::rows::{Region, allocate};
+use crate::format::Fields;
+use crate::region::{Region, Regions, allocate};
+use crate::target::{Parts, Sidecars, Target};
 
 use super::header::{STORE_HEADER, store_header};
 
-/// `<stem>.articles.parquet` beside the matrix.
-pub(super) fn articles_path(matrix: &Path) -> PathBuf {
-    matrix.with_extension("articles.parquet")
-}
-
-/// `<stem>.meta.json` beside the matrix.
-pub(super) fn metadata_path(matrix: &Path) -> PathBuf {
-    matrix.with_extension("meta.json")
-}
-
 pub(super) struct NpyStore {
-    region: Region,
-    articles: PathBuf,
-    metadata: PathBuf,
+    regions: Regions,
+    sidecars: Sidecars,
 }
 
 impl NpyStore {
@@ -37,21 +26,24 @@ impl NpyStore {
         allocate(&file, STORE_HEADER + array.payload_bytes()).map_err(FormatError::io("allocate", path))?;
         file.write_all_at(&store_header(&array), 0).map_err(FormatError::io("write", path))?;
         let region = Region { path: path.to_path_buf(), offset: STORE_HEADER, array };
-        Ok(NpyStore { region, articles: articles_path(path), metadata: metadata_path(path) })
+        Ok(NpyStore { regions: region.into(), sidecars: Sidecars::of(path) })
     }
 }
 
 impl Target for NpyStore {
-    fn region(&self) -> &Region {
-        &self.region
+    fn parts(&self) -> Parts<'_> {
+        Parts::Regions(&self.regions)
     }
 
     fn articles(&self) -> Result<Box<dyn ArticleSink>, FormatError> {
-        Ok(Box::new(ParquetArticles::create(&self.articles)?))
+        self.sidecars.articles()
+    }
+
+    fn header(&self) -> Result<Option<Checksum>, FormatError> {
+        Checksum::of_header(&self.regions)
     }
 
     fn finish(&self, metadata: &Fields, _articles: Option<&ArticlesWritten>) -> Result<(), FormatError> {
-        let text = format!("{:#}\n", Value::Object(metadata.clone()));
-        fs::write(&self.metadata, text).map_err(FormatError::io("write", &self.metadata))
+        self.sidecars.finish(metadata)
     }
 }

@@ -11,10 +11,13 @@ use serde_json::Value;
 
 use super::{ElementType, FileSource, ItemRef, ItemSink, KeepAll, PayloadSpan, Pickle, PickledArray, scan, write};
 use crate::array::ArrayMeta;
+use crate::dtype::Dtype;
 use crate::error::FormatError;
-use crate::format::{ArrayKind, Confidence, Fields, Format, LocateOptions, Located, Probe, StoreFiles, Target};
+use crate::format::{ArrayKind, Confidence, Fields, Format, LocateOptions, Located, Probe, Writes};
 use crate::pickle::Coding;
-use crate::rows::{CodedRows, Payload, Region};
+use crate::region::Region;
+use crate::rows::{CodedRows, Payload};
+use crate::target::{Layout, Target};
 
 /// The pickle format: checkpoints of any protocol to read, the legacy dict to write.
 #[derive(Debug)]
@@ -117,7 +120,7 @@ impl Format for PickleFormat {
             .map_err(|source| FormatError::Locate { path: path.to_path_buf(), source })
     }
 
-    fn describe(&self, path: &Path) -> Result<Fields, FormatError> {
+    fn describe(&self, path: &Path, _options: &LocateOptions) -> Result<Fields, FormatError> {
         let pickle = scan_file(path, &mut KeepAll)?;
         let root = pickle.tree.root();
         Ok(match pickle.tree.to_json(root) {
@@ -126,11 +129,12 @@ impl Format for PickleFormat {
         })
     }
 
-    fn store_files(&self, path: &Path) -> StoreFiles {
-        StoreFiles { matrix: path.to_path_buf(), articles: None, metadata: None }
+    fn writes(&self) -> Writes {
+        Writes::Legacy
     }
 
-    fn create(&self, path: &Path, array: ArrayMeta) -> Result<Box<dyn Target>, FormatError> {
+    fn create(&self, path: &Path, array: ArrayMeta, layout: &Layout) -> Result<Box<dyn Target>, FormatError> {
+        layout.check_unchunked(path, self.name(), &[Dtype::Float16, Dtype::Float32])?;
         Ok(Box::new(write::PickleStore::create(path, array)?))
     }
 }
@@ -233,7 +237,7 @@ fn rows(array: &PickledArray, path: &Path, key: &str) -> Result<(ArrayMeta, Payl
     let meta = ArrayMeta::new(rows, cols, dtype, byte_order, array.order).ok_or_else(shape)?;
     let path = path.to_path_buf();
     let payload = match array.payload.coding {
-        Coding::Raw => Payload::Raw(Region { path, offset: array.payload.offset, array: meta }),
+        Coding::Raw => Region { path, offset: array.payload.offset, array: meta }.into(),
         _ => Payload::Coded(Arc::new(CodedPayload { path, span: array.payload.clone(), array: meta })),
     };
     Ok((meta, payload))

@@ -21,10 +21,11 @@ use serde_json::{Number, Value};
 
 use crate::array::ArrayMeta;
 use crate::articles::{Article, ArticleSink, ArticlesWritten, KEYS};
-use crate::checksum::Hasher;
+use crate::checksum::{Checksum, Hasher};
 use crate::error::FormatError;
-use crate::format::{Fields, Target};
-use crate::rows::{Region, allocate};
+use crate::format::Fields;
+use crate::region::{Region, Regions, allocate};
+use crate::target::{Parts, Target};
 
 /// Byte at which the payload starts.
 const PAYLOAD: usize = 4096;
@@ -35,13 +36,14 @@ const BATCH: usize = 1000;
 
 /// A pickled legacy dict under construction.
 pub(super) struct PickleStore {
-    region: Region,
+    path: PathBuf,
+    regions: Regions,
 }
 
 impl PickleStore {
     pub(super) fn create(path: &Path, array: ArrayMeta) -> Result<Self, FormatError> {
         let region = Region { path: path.to_path_buf(), offset: PAYLOAD as u64, array };
-        let store = PickleStore { region };
+        let store = PickleStore { path: path.to_path_buf(), regions: region.into() };
         let file = File::options().write(true).create(true).truncate(false).open(path);
         let file = file.map_err(FormatError::io("create", path))?;
         allocate(&file, store.payload_end()).map_err(FormatError::io("allocate", path))?;
@@ -51,7 +53,7 @@ impl PickleStore {
     }
 
     fn payload_end(&self) -> u64 {
-        self.region.offset + self.region.array.payload_bytes()
+        PAYLOAD as u64 + self.regions.array().payload_bytes()
     }
 
     fn articles_start(&self) -> u64 {
@@ -60,18 +62,22 @@ impl PickleStore {
 }
 
 impl Target for PickleStore {
-    fn region(&self) -> &Region {
-        &self.region
+    fn parts(&self) -> Parts<'_> {
+        Parts::Regions(&self.regions)
+    }
+
+    fn header(&self) -> Result<Option<Checksum>, FormatError> {
+        Checksum::of_header(&self.regions)
     }
 
     fn articles(&self) -> Result<Box<dyn ArticleSink>, FormatError> {
-        let path = &self.region.path;
+        let path = &self.path;
         let file = File::options().write(true).open(path).map_err(FormatError::io("open", path))?;
         Ok(Box::new(PickledArticles::new(file, path, self.articles_start())))
     }
 
     fn finish(&self, metadata: &Fields, articles: Option<&ArticlesWritten>) -> Result<(), FormatError> {
-        let path = &self.region.path;
+        let path = &self.path;
         let file = File::options().write(true).open(path).map_err(FormatError::io("open", path))?;
         let written = match articles {
             Some(written) => *written,
@@ -105,7 +111,7 @@ fn header(array: &ArrayMeta) -> Vec<u8> {
     put_int(&mut out, i128::from(array.cols()));
     out.push(0x86);
     put_global(&mut out, "numpy", "dtype");
-    put_str(&mut out, "f4");
+    put_str(&mut out, array.dtype.numpy_code());
     out.extend_from_slice(b"\x89\x88\x87R(K\x03");
     put_str(&mut out, "<");
     out.extend_from_slice(b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89");

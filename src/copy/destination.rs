@@ -1,0 +1,86 @@
+//! Where a thread puts its rows: into regions at once, or into a chunk that is handed over when it is full.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use embstore_formats::{ArrayMeta, ChunkSink, FormatError, Parts, Regions};
+
+use super::writeback::start_writeback;
+
+/// One thread's end of the store.
+pub(super) enum Destination<'a> {
+    /// Rows are only measured.
+    Nowhere,
+    /// Rows are written by position.
+    Regions { regions: &'a Regions, open: Option<(usize, File)>, write_back: bool },
+    /// Rows are gathered.
+    Chunk { sink: &'a dyn ChunkSink, bytes: Vec<u8> },
+}
+
+impl<'a> Destination<'a> {
+    pub(super) fn open(parts: Option<Parts<'a>>, write_back: bool) -> Result<Self, FormatError> {
+        Ok(match parts {
+            None => Destination::Nowhere,
+            Some(Parts::Regions(regions)) => Destination::Regions { regions, open: None, write_back },
+            Some(Parts::Chunks(sink)) => Destination::Chunk { sink, bytes: Vec::new() },
+        })
+    }
+
+    /// The matrix as it is stored, where it is.
+    pub(super) fn array(&self) -> Option<&'a ArrayMeta> {
+        match self {
+            Destination::Nowhere => None,
+            Destination::Regions { regions, .. } => Some(regions.array()),
+            Destination::Chunk { sink, .. } => Some(sink.array()),
+        }
+    }
+
+    /// Puts the bytes of whole rows at row `row`.
+    pub(super) fn write(&mut self, mut row: u64, mut bytes: &[u8]) -> Result<(), FormatError> {
+        match self {
+            Destination::Nowhere => Ok(()),
+            Destination::Chunk { sink, bytes: chunk } => {
+                let at = ((row % sink.chunk_rows()) * sink.array().row_bytes()) as usize;
+                chunk.resize(chunk.len().max(at + bytes.len()), 0);
+                chunk[at..at + bytes.len()].copy_from_slice(bytes);
+                Ok(())
+            }
+            Destination::Regions { regions, open, write_back } => {
+                let row_bytes = regions.array().row_bytes();
+                while !bytes.is_empty() {
+                    let (index, start) = regions.part_of(row);
+                    let part = &regions.parts()[index];
+                    let rows = (start + part.array.rows() - row).min(bytes.len() as u64 / row_bytes);
+                    let (here, rest) = bytes.split_at((rows * row_bytes) as usize);
+                    let file = match open {
+                        Some((opened, file)) if *opened == index => file,
+                        _ => {
+                            let file = File::options().write(true).open(&part.path);
+                            let file = file.map_err(FormatError::io("open", &part.path))?;
+                            &mut open.insert((index, file)).1
+                        }
+                    };
+                    let offset = part.offset + (row - start) * row_bytes;
+                    file.write_all_at(here, offset).map_err(FormatError::io("write", &part.path))?;
+                    if *write_back {
+                        start_writeback(file, offset, here.len() as u64);
+                    }
+                    (row, bytes) = (row + rows, rest);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Encodes the gathered chunk and stores it once its turn has come; `false` where it never will.
+    pub(super) fn store(&mut self, chunk: u64, turn: impl FnOnce() -> bool) -> Result<bool, FormatError> {
+        let Destination::Chunk { sink, bytes } = self else { return Ok(true) };
+        let encoded = sink.encode(chunk, bytes)?;
+        bytes.clear();
+        if sink.in_order() && !turn() {
+            return Ok(false);
+        }
+        sink.store(chunk, encoded)?;
+        Ok(true)
+    }
+}
