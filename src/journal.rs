@@ -95,7 +95,7 @@ impl PieceRecord {
 #[serde(rename_all = "lowercase")]
 enum Line {
     Job(Value),
-    Piece(PieceRecord),
+    Piece(Box<PieceRecord>),
 }
 
 /// The pieces that have landed, by first row.
@@ -133,7 +133,7 @@ impl Journal {
 
     /// Notes pieces whose bytes are on disk.
     pub(crate) fn append_pieces(&mut self, pieces: &[PieceRecord]) -> Result<(), JournalError> {
-        self.append(&pieces.iter().cloned().map(Line::Piece).collect::<Vec<_>>())
+        self.append(&pieces.iter().map(|piece| Line::Piece(Box::new(piece.clone()))).collect::<Vec<_>>())
     }
 
     fn append(&mut self, lines: &[Line]) -> Result<(), JournalError> {
@@ -163,7 +163,7 @@ fn read(file: &File, path: &Path, partial: &Path, job: &Value) -> Result<(Landed
         }
         match serde_json::from_slice(&line) {
             Ok(Line::Job(head)) if head == *job => {}
-            Ok(Line::Piece(piece)) if whole > 0 => drop(landed.insert(piece.row, piece)),
+            Ok(Line::Piece(piece)) if whole > 0 => drop(landed.insert(piece.row, *piece)),
             _ => return Err(JournalError::OtherJob { partial: partial.to_path_buf() }),
         }
         whole += len as u64;
