@@ -27,6 +27,8 @@ pub struct Checkpoint {
     pub cluster_id: Option<i64>,
     /// The GPU that made it, from the file or its name.
     pub gpu_id: Option<i64>,
+    /// The field that was asked for.
+    pub key: String,
     /// The other plain values in the file.
     pub fields: Fields,
     /// What a reader should know, though it is no error.
@@ -141,6 +143,7 @@ impl Checkpoint {
             range,
             cluster_id: located.fields.get("cluster_id").and_then(Value::as_i64).or(cluster),
             gpu_id: located.fields.get("gpu_id").and_then(Value::as_i64).or(gpu),
+            key: options.key.clone(),
             fields: located.fields,
             notes: located.notes,
         })

@@ -123,6 +123,12 @@ pub enum Error {
         /// What it is.
         what: &'static str,
     },
+    /// A target that says nothing of the checkpoints in it.
+    #[error("{}: does not say which checkpoints it was merged from, so it cannot be updated", path.display())]
+    NotUpdatable {
+        /// The target.
+        path: PathBuf,
+    },
     /// A store and its metadata do not belong together.
     #[error("{}: {what}", path.display())]
     Store {
@@ -156,6 +162,7 @@ impl Error {
             Error::ArticlesCount { fit: Some(fit), .. } => fit.clone(),
             Error::ArticlesCount { .. } => "give one article a row".into(),
             Error::ArticlesChanged { .. } => "something writes to it: let it finish, then run it again".into(),
+            Error::NotUpdatable { .. } => "merge all checkpoints again: --force in place of --update".into(),
             Error::NonFinite { .. } => "re-run those workers, or keep the rows as they are: --non-finite warn".into(),
             Error::NoSpace { .. } => "free some space or choose another disk with -o".into(),
             Error::ReadBack { .. } => {

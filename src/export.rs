@@ -108,10 +108,12 @@ pub fn export(options: &ExportOptions, observer: Observer<'_>) -> Result<ExportR
         sources: chunks.iter().map(|kept| store.source(&kept.read, kept.written.start)).collect(),
         articles: store.articles().map(|path| ArticlesPart {
             path: path.to_path_buf(),
+            source: None,
             skip: keep.start,
             total,
             fit: None,
         }),
+        updates: false,
         identity: json!({
             "embstore_version": env!("CARGO_PKG_VERSION"),
             "verb": "export",
@@ -168,6 +170,7 @@ pub fn export(options: &ExportOptions, observer: Observer<'_>) -> Result<ExportR
                 checksum,
                 header: measured.header,
                 row_range: kept_of(&field("row_range"), keep),
+                articles_source: None,
             };
             Ok(description.to_fields(measured.articles.as_ref(), legacy))
         },

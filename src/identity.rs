@@ -37,6 +37,12 @@ impl Identity {
         file.metadata().map(|metadata| Identity::from(&metadata))
     }
 
+    /// The part of its modification time below a second.
+    #[must_use]
+    pub fn modified_nanoseconds(&self) -> i64 {
+        self.modified.1
+    }
+
     /// When it was modified last.
     #[must_use]
     pub fn modified(&self) -> SystemTime {

@@ -40,6 +40,8 @@ pub(crate) struct Job<'a> {
     pub(crate) array: ArrayMeta,
     pub(crate) sources: Vec<Source<'a>>,
     pub(crate) articles: Option<ArticlesPart>,
+    /// Whether the target is itself read: it is being updated.
+    pub(crate) updates: bool,
     /// What distinguishes this job from any other on the same target.
     pub(crate) identity: Value,
     pub(crate) options: BuildOptions,
@@ -49,6 +51,8 @@ pub(crate) struct Job<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct ArticlesPart {
     pub(crate) path: PathBuf,
+    /// What the file was, as stores record it.
+    pub(crate) source: Option<Value>,
     /// Articles before those that are kept.
     pub(crate) skip: u64,
     /// Articles that the file must hold.

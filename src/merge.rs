@@ -4,14 +4,17 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
-use embstore_formats::{Dtype, Fields, Format, LocateOptions, Writes, articles, format_for_extension, format_named};
+use embstore_formats::{
+    Dtype, Fields, Format, Layout, LocateOptions, Writes, articles, format_for_extension, format_named,
+};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use crate::build::build;
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::build::{Built, build};
+use crate::checkpoint::{Checkpoint, CheckpointError, file_name};
 use crate::copy::{Source, piece_rows};
 use crate::error::Error;
+use crate::identity::Identity;
 use crate::inputs;
 use crate::job::{ArticlesPart, BuildOptions, Job};
 use crate::metadata::{Description, chunk_info, gather};
@@ -21,6 +24,7 @@ use crate::preflight::check_target;
 use crate::progress::{Observer, Phase};
 use crate::ranges::Ranges;
 use crate::text::{iso8601, thousands};
+use crate::update::{Changes, Old, recorded};
 
 /// What to do with rows that hold NaN or infinities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +61,8 @@ pub struct MergeOptions {
     pub model: Option<String>,
     /// What to do with NaN and infinities.
     pub non_finite: NonFinite,
+    /// Whether a finished store is brought up to date: what has not changed is taken from it.
+    pub update: bool,
     /// When the store was made; now where absent.
     pub timestamp: Option<SystemTime>,
     /// What to do about what is there already, and how the work is done.
@@ -78,6 +84,7 @@ impl MergeOptions {
             articles: None,
             model: None,
             non_finite: NonFinite::Warn,
+            update: false,
             timestamp: None,
             build: BuildOptions::default(),
         }
@@ -113,6 +120,17 @@ pub struct MergeReport {
     pub metadata: Fields,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// What has changed since the store was merged last, where one was updated. Where nothing has, nothing was written.
+    pub changes: Option<Changes>,
+}
+
+/// What a merge would do.
+#[derive(Debug)]
+pub struct DryRun {
+    /// The plan.
+    pub plan: Plan,
+    /// What has changed since the store was merged last, where one would be updated.
+    pub changes: Option<Changes>,
 }
 
 /// Finds, locates and verifies the checkpoints: what [`merge`] would copy. Writes nothing.
@@ -148,14 +166,20 @@ pub(crate) fn plan(options: &MergeOptions, observer: Observer<'_>) -> Result<Pla
 ///
 /// # Errors
 /// Whatever would keep the merge from beginning, a target in the way aside.
-pub fn dry_run(options: &MergeOptions, observer: Observer<'_>) -> Result<Plan, Error> {
+pub fn dry_run(options: &MergeOptions, observer: Observer<'_>) -> Result<DryRun, Error> {
     options.format()?;
     let plan = plan(options, observer)?;
-    if let Some(part) = articles_part(options, &plan) {
+    if let Some(part) = articles_part(options, &plan, None)? {
         observer.progress.begin(Phase::Articles, 0, 0);
         part.check_count(articles::read(&part.path, &mut |_| ControlFlow::Continue(()))?)?;
     }
-    Ok(plan)
+    let changes = old_store(options, &plan)?.map(|old| old.changes);
+    Ok(DryRun { plan, changes })
+}
+
+/// The store that is to be updated, compared with the plan.
+fn old_store(options: &MergeOptions, plan: &Plan) -> Result<Option<Old>, Error> {
+    if options.update { Old::open(&options.output, plan) } else { Ok(None) }
 }
 
 /// Merges checkpoints into a store.
@@ -179,24 +203,52 @@ pub fn dry_run(options: &MergeOptions, observer: Observer<'_>) -> Result<Plan, E
 pub fn merge(options: &MergeOptions, observer: Observer<'_>) -> Result<MergeReport, Error> {
     let started = Instant::now();
     let format = options.format()?;
-    check_target(&options.output, format, options.build.force)?;
+    check_target(&options.output, format, options.build.force || options.update)?;
     let plan = plan(options, observer)?;
+    let old = old_store(options, &plan)?;
+    let articles = articles_part(options, &plan, old.as_ref())?;
+    let model = options.model.clone().map_or_else(|| common_model(&plan), Value::String);
+    let report = |built: Built| MergeReport {
+        store: options.output.clone(),
+        format: format.name(),
+        shape: (plan.array().rows(), plan.array().cols()),
+        bytes: built.bytes,
+        seconds: started.elapsed().as_secs_f64(),
+        rows_left_out: plan.rows_left_out(),
+        rows_resumed: built.rows_resumed,
+        warnings: warnings(&plan, &built.metadata),
+        metadata: built.metadata,
+        changes: old.as_ref().map(|old| old.changes.clone()),
+    };
+    if let Some(metadata) = old.as_ref().and_then(|old| old.up_to_date(&plan, &model, articles.as_ref()))
+        && options.build.layout == Layout::default()
+    {
+        return Ok(report(Built::standing(&format.store_files(&options.output), metadata)));
+    }
     let legacy = format.writes() == Writes::Legacy;
+    let mut sources = sources(&plan);
+    if let Some(old) = &old {
+        old.redirect(&mut sources);
+    }
+    let articles_source = articles.as_ref().and_then(|part| part.source.clone());
     let job = Job {
         target: &options.output,
         format,
         array: plan.array(),
-        sources: sources(&plan),
-        articles: articles_part(options, &plan),
+        sources,
+        articles,
+        updates: old.is_some(),
         identity: identity(options, format, &plan),
         options: options.build,
     };
     let timestamp = iso8601(options.timestamp.unwrap_or_else(SystemTime::now));
-    let model = options.model.clone().map_or_else(|| common_model(&plan), Value::String);
     let built = build(
         &job,
         &|measured| {
             let landed = &measured.landed;
+            if let Some(old) = &old {
+                old.check(&plan, landed)?;
+            }
             let (quality, checksum) = gather(landed, 0..u64::MAX);
             let shape = (job.array.rows(), job.array.cols());
             let quality_metrics = quality.to_json(shape, Dtype::Float32, &|row| plan.file_of(row));
@@ -213,22 +265,13 @@ pub fn merge(options: &MergeOptions, observer: Observer<'_>) -> Result<MergeRepo
                 checksum,
                 header: measured.header,
                 row_range: row_range(options, &plan),
+                articles_source: articles_source.clone(),
             };
             Ok(description.to_fields(measured.articles.as_ref(), legacy))
         },
         observer,
     )?;
-    Ok(MergeReport {
-        store: options.output.clone(),
-        format: format.name(),
-        shape: (plan.array().rows(), plan.array().cols()),
-        bytes: built.bytes,
-        seconds: started.elapsed().as_secs_f64(),
-        rows_left_out: plan.rows_left_out(),
-        rows_resumed: built.rows_resumed,
-        warnings: warnings(&plan, &built.metadata),
-        metadata: built.metadata,
-    })
+    Ok(report(built))
 }
 
 pub(crate) fn sources(plan: &Plan) -> Vec<Source<'_>> {
@@ -241,6 +284,7 @@ pub(crate) fn sources(plan: &Plan) -> Vec<Source<'_>> {
             first: part.first,
             rows: part.rows,
             store_row: part.store_row,
+            in_kernel: false,
         })
         .collect()
 }
@@ -249,13 +293,18 @@ fn row_range(options: &MergeOptions, plan: &Plan) -> RowRange {
     options.rows.unwrap_or(RowRange { start: 0, end: plan.rows() })
 }
 
-fn articles_part(options: &MergeOptions, plan: &Plan) -> Option<ArticlesPart> {
-    Some(ArticlesPart {
-        path: options.articles.clone()?,
+/// The articles that are given, or those of the store that is updated.
+fn articles_part(options: &MergeOptions, plan: &Plan, old: Option<&Old>) -> Result<Option<ArticlesPart>, Error> {
+    let Some(path) = options.articles.clone() else { return old.map_or(Ok(None), |old| old.articles(plan)) };
+    let mut source = recorded(Identity::at(&path)?);
+    source["file"] = json!(file_name(&path));
+    Ok(Some(ArticlesPart {
+        path,
+        source: Some(source),
         skip: 0,
         total: plan.array().rows(),
         fit: Some(RowRange { end: plan.rows(), ..row_range(options, plan) }),
-    })
+    }))
 }
 
 /// Everything that decides which bytes land where. Sources may change: their pieces tell by themselves.

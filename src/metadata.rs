@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::journal::Landed;
 use crate::plan::{Part, Plan, RowRange};
 use crate::quality::Quality;
-use crate::text::iso8601;
+use crate::update::recorded;
 
 pub(crate) const METADATA_CHECKSUM: &str = "metadata_checksum";
 
@@ -28,6 +28,8 @@ pub(crate) struct Description {
     pub(crate) header: Option<Checksum>,
     /// Rows of the checkpoints that are kept.
     pub(crate) row_range: RowRange,
+    /// What the file of the articles was.
+    pub(crate) articles_source: Option<Value>,
 }
 
 impl Description {
@@ -56,6 +58,9 @@ impl Description {
             articles.map_or(Value::Null, |written| {
                 let mut entry = measured(written.checksum);
                 entry["count"] = json!(written.count);
+                if let Some(source) = &self.articles_source {
+                    entry["source"] = source.clone();
+                }
                 entry
             }),
         );
@@ -105,17 +110,16 @@ pub(crate) fn source_checksum(landed: &Landed, rows: Range<u64>) -> Checksum {
 pub(crate) fn chunk_info(plan: &Plan, landed: &Landed) -> Value {
     let chunk = |part: &Part| {
         let checkpoint = &part.checkpoint;
+        let mut source = recorded(checkpoint.identity);
+        source["dtype"] = json!(checkpoint.array.dtype.name());
+        source["key"] = json!(checkpoint.key);
         let entry = json!({
             "file": checkpoint.name(),
             "cluster_id": checkpoint.cluster_id,
             "gpu_id": checkpoint.gpu_id,
             "start_index": part.range.start,
             "end_index": part.range.end,
-            "source": {
-                "bytes": checkpoint.identity.size,
-                "modified": iso8601(checkpoint.identity.modified()),
-                "dtype": checkpoint.array.dtype.name(),
-            },
+            "source": source,
         });
         measured_chunk(entry, part.store_row..part.store_row + part.rows, &plan.array(), landed)
     };

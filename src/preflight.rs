@@ -14,7 +14,7 @@ use crate::partial::{PartialError, complete_publication, folder_of, partial_fold
 
 /// Everything that can be known of a job before it begins.
 pub(crate) fn check(job: &Job<'_>) -> Result<(), Error> {
-    check_target(job.target, job.format, job.options.force)?;
+    check_target(job.target, job.format, job.options.force || job.updates)?;
     check_sources(job)?;
     check_space(job)
 }
@@ -54,8 +54,11 @@ fn precious(path: &Path) -> Option<&'static str> {
     }
 }
 
-/// Refuses a target that would replace a file it is made from, with `--force` or without.
+/// Refuses a target that would replace a file it is made from, with `--force` or without: unless that is the point.
 fn check_sources(job: &Job<'_>) -> Result<(), Error> {
+    if job.updates {
+        return Ok(());
+    }
     let files = job.format.store_files(job.target);
     let inputs = job.sources.iter().map(|source| source.path.as_path());
     let inputs: Vec<_> = inputs.chain(job.articles.iter().map(|part| part.path.as_path())).collect();

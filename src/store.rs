@@ -180,6 +180,7 @@ impl Store {
             first: rows.start,
             rows: rows.end - rows.start,
             store_row,
+            in_kernel: false,
         }
     }
 }

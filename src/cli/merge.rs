@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use embstore::formats::Writes;
 use embstore::memory_per_thread;
 use embstore::text::{megabytes, thousands};
-use embstore::{MergeOptions, MergeReport, NonFinite, Observer, Plan, RowRange, dry_run, merge};
+use embstore::{Changes, DryRun, MergeOptions, MergeReport, NonFinite, Observer, Plan, RowRange, dry_run, merge};
 use serde_json::{Value, json};
 
 use super::output::Output;
@@ -63,6 +63,9 @@ pub(super) struct MergeArgs {
     /// What to do with rows that hold NaN or infinities
     #[arg(long, value_enum, default_value_t = OnNonFinite::Warn, value_name = "WHAT")]
     non_finite: OnNonFinite,
+    /// Bring a finished store up to date: only checkpoints that are new or have changed are read again
+    #[arg(long)]
+    update: bool,
     /// Print the plan and stop
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -82,9 +85,15 @@ impl MergeArgs {
     pub(super) fn run(&self, output: Output, observer: Observer<'_>, reporter: &Reporter) -> Result<(), Failure> {
         let options = self.options();
         if self.dry_run {
-            let plan = dry_run(&options, observer)?;
+            let DryRun { plan, changes } = dry_run(&options, observer)?;
             reporter.clear();
-            return Ok(output.result(&plan_json(&plan), |out| print_plan(&plan, &options, out))?);
+            let mut json = plan_json(&plan);
+            json["changes"] = changes_json(changes.as_ref());
+            return Ok(output.result(&json, |out| {
+                print_plan(&plan, &options, out)?;
+                print_changes(changes.as_ref(), out)?;
+                writeln!(out, "  nothing was written; run it without --dry-run to merge")
+            })?);
         }
         let failed = |error| Failure::Work(error, Some(options.output.clone()));
         let report = merge(&options, observer).map_err(failed)?;
@@ -108,6 +117,7 @@ impl MergeArgs {
                 OnNonFinite::Warn => NonFinite::Warn,
                 OnNonFinite::Error => NonFinite::Error,
             },
+            update: self.update,
             timestamp: source_date_epoch(),
             build: self.build.options(),
         }
@@ -175,8 +185,32 @@ fn print_plan(plan: &Plan, options: &MergeOptions, out: &mut dyn Write) -> io::R
     )?;
     print_left_out(plan.rows_left_out(), out)?;
     let memory = megabytes(memory_per_thread(array.cols()));
-    writeln!(out, "  memory: about 10 MB, and {memory} a thread")?;
-    writeln!(out, "  nothing was written; run it without --dry-run to merge")
+    writeln!(out, "  memory: about 10 MB, and {memory} a thread")
+}
+
+fn changes_json(changes: Option<&Changes>) -> Value {
+    changes.map_or(Value::Null, |changes| {
+        json!({
+            "unchanged": changes.unchanged,
+            "changed": changes.changed,
+            "added": changes.added,
+            "gone": changes.gone,
+        })
+    })
+}
+
+fn print_changes(changes: Option<&Changes>, out: &mut dyn Write) -> io::Result<()> {
+    let Some(changes) = changes else { return Ok(()) };
+    for (names, what) in [
+        (&changes.changed, "changed, read again"),
+        (&changes.added, "new"),
+        (&changes.gone, "gone, its rows are dropped"),
+    ] {
+        for name in names {
+            writeln!(out, "  {name}: {what}")?;
+        }
+    }
+    writeln!(out, "  {} checkpoints unchanged, taken from the store", changes.unchanged.len())
 }
 
 fn print_left_out(rows: u64, out: &mut dyn Write) -> io::Result<()> {
@@ -199,11 +233,17 @@ fn report_json(report: &MergeReport) -> Value {
         "quality_metrics": report.metadata["quality_metrics"],
         "chunk_info": report.metadata["chunk_info"],
         "warnings": report.warnings,
+        "changes": changes_json(report.changes.as_ref()),
     })
 }
 
 fn print_report(report: &MergeReport, out: &mut dyn Write) -> io::Result<()> {
     let (rows, cols) = report.shape;
+    if report.changes.as_ref().is_some_and(Changes::is_empty) {
+        writeln!(out, "✓ {} is up to date: {} rows × {cols} columns", report.store.display(), thousands(rows))?;
+        return writeln!(out, "  nothing was written");
+    }
+    print_changes(report.changes.as_ref(), out)?;
     let checkpoints = report.metadata["chunk_info"].as_array().map_or(0, Vec::len);
     let speed = megabytes(((rows * cols * 4) as f64 / report.seconds.max(1e-9)) as u64);
     writeln!(

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use embstore_formats::{ArrayMeta, ChunkSink, FormatError, Parts, Regions};
 
+use super::transfer::transfer;
 use super::writeback::start_writeback;
 
 /// One thread's end of the store.
@@ -35,8 +36,13 @@ impl<'a> Destination<'a> {
         }
     }
 
-    /// Puts the bytes of whole rows at row `row`.
-    pub(super) fn write(&mut self, mut row: u64, mut bytes: &[u8]) -> Result<(), FormatError> {
+    /// Puts the bytes of whole rows at row `row`. They are also at `origin`, a place in a file, where that is given.
+    pub(super) fn write(
+        &mut self,
+        mut row: u64,
+        mut bytes: &[u8],
+        mut origin: Option<(&File, u64)>,
+    ) -> Result<(), FormatError> {
         match self {
             Destination::Nowhere => Ok(()),
             Destination::Chunk { sink, bytes: chunk } => {
@@ -61,9 +67,13 @@ impl<'a> Destination<'a> {
                         }
                     };
                     let offset = part.offset + (row - start) * row_bytes;
-                    file.write_all_at(here, offset).map_err(FormatError::io("write", &part.path))?;
+                    let len = here.len() as u64;
+                    if !origin.is_some_and(|(from, at)| transfer(from, at, file, offset, len)) {
+                        file.write_all_at(here, offset).map_err(FormatError::io("write", &part.path))?;
+                    }
+                    origin = origin.map(|(from, at)| (from, at + len));
                     if *write_back {
-                        start_writeback(file, offset, here.len() as u64);
+                        start_writeback(file, offset, len);
                     }
                     (row, bytes) = (row + rows, rest);
                 }

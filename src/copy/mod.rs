@@ -11,6 +11,7 @@ mod commit;
 mod destination;
 mod piece;
 mod task;
+mod transfer;
 mod turn;
 mod writeback;
 
@@ -44,6 +45,9 @@ pub(crate) struct Source<'a> {
     pub(crate) rows: u64,
     /// Row of the store at which they go.
     pub(crate) store_row: u64,
+    /// Whether the system may copy the bytes by itself, perhaps by sharing blocks between the files. They are read and
+    /// measured all the same.
+    pub(crate) in_kernel: bool,
 }
 
 /// How the work is done; none of it changes a byte of the result.

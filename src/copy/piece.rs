@@ -114,7 +114,13 @@ impl<'a> Worker<'a> {
             meter.measure(block);
             let bytes: &[u8] = bytemuck::cast_slice(block);
             hasher.update(bytes);
-            self.destination.write(at, if dtype == Dtype::Float32 { bytes } else { &self.narrow })?;
+            if dtype == Dtype::Float32 {
+                let rows = bytes.len() as u64 / (cols * 4);
+                let origin = if source.in_kernel { reader.raw(source_row, rows) } else { None };
+                self.destination.write(at, bytes, origin)?;
+            } else {
+                self.destination.write(at, &self.narrow, None)?;
+            }
             at += step;
         }
         let mut record = PieceRecord::new(row, rows, source.identity, hasher.checksum(), meter.finish());

@@ -110,6 +110,17 @@ impl RowReader {
         Ok(RowReader { path: path.to_path_buf(), array, bytes, scratch: Vec::new() })
     }
 
+    /// Where `rows` rows from `first` on lie as they are stored, in the file that was read last.
+    #[must_use]
+    pub fn raw(&self, first: u64, rows: u64) -> Option<(&File, u64)> {
+        let Bytes::At(open) = &self.bytes else { return None };
+        let (index, start) = open.regions.part_of(first);
+        let part = &open.regions.parts()[index];
+        let within = index == open.part && first + rows <= start + part.array.rows();
+        let offset = part.offset + (first - start) * self.array.row_bytes();
+        (within && self.array.is_stored_form()).then_some((&open.file, offset))
+    }
+
     /// Reads rows `first..` into `out`, a whole number of rows. A row in which a finite value became infinite by
     /// narrowing is appended to `narrowed`, counted within the array.
     ///
