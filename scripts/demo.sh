@@ -18,7 +18,8 @@ command -v cargo >/dev/null || {
 step() { printf '\n▸ %s\n' "$*"; }
 show() { printf '  $ %s\n' "$*"; "$@"; }
 
-step "numpy and pyarrow, in .venv"
+step "a C compiler and libhdf5, and the Python readers in .venv"
+scripts/native.sh
 scripts/venv.sh
 
 step "the program, built for release"

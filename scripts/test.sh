@@ -9,9 +9,19 @@ cd "$(dirname "$0")/.."
 step() { printf '\n▸ %s\n' "$*"; }
 run() { step "$*"; "$@"; }
 
+# Without its default features embstore is pure Rust: nothing is compiled from C, no library is linked.
+no_native_code() {
+  local crates
+  crates=$(cargo tree --no-default-features -e normal,build -p embstore --prefix none)
+  ! grep -E '^(cc|cmake|pkg-config|.*-(sys|src)) v' <<<"$crates" | grep -v '^linux-raw-sys '
+}
+
+run scripts/native.sh
 run scripts/venv.sh
 run cargo fmt --all --check
 run cargo clippy --workspace --all-targets -- -D warnings
+run cargo check --workspace --all-targets --no-default-features
+run no_native_code
 RUSTDOCFLAGS="-D warnings" run cargo doc --workspace --no-deps
 run cargo test --workspace
 run cargo build --release
