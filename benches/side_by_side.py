@@ -19,9 +19,10 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -34,7 +35,8 @@ class Side:
     """One way to do the job: a shell-like description for the table, and the argument list or function that does it."""
 
     label: str
-    run: Callable[[Path], None]
+    run: Callable[[Path], float | None]
+    """Works in a folder; returns the seconds where it measures them itself, after its imports for one."""
 
 
 @dataclass
@@ -102,6 +104,34 @@ class Bench:
 
         return Side("examples/articles wikipedia.pkl", run)
 
+    def export(self, store: Path, name: str, *flags: str) -> Side:
+        formats = {".zarr": "zarr", ".h5": "hdf5", ".pkl": "pickle", ".npy": "npy"}
+
+        def run(folder: Path) -> None:
+            command = [self.binary, "export", store, "--format", formats[Path(name).suffix], "-o", folder / name]
+            subprocess.run([*command, "--quiet", *flags], check=True)
+
+        return Side(" ".join(["embstore export -o", name, *flags]), run)
+
+    def peer(self, tool: str, source: Path, name: str, *flags: str) -> Side:
+        script = ROOT / "benches" / "peers.py"
+
+        def run(folder: Path) -> float:
+            command = [sys.executable, script, tool, source, folder / name, *flags]
+            done = subprocess.run(command, check=True, capture_output=True, text=True, env=without_pins())
+            return float(done.stdout)
+
+        return Side(" ".join([tool, *flags]), run)
+
+    def one_file(self, path: Path, sync: bool) -> Side:
+        def run(folder: Path) -> None:
+            with open(folder / "copy", "wb") as file:
+                subprocess.run(["cat", path], stdout=file, check=True)
+                if sync:
+                    os.fsync(file.fileno())
+
+        return Side("cat" + (" and fsync" if sync else ""), run)
+
     # How it is measured -----------------------------------------------------------------------------------------------
 
     def timed(self, side: Side, sources: list[Path], cold: bool) -> float:
@@ -114,8 +144,8 @@ class Bench:
         touch_memory(folder / "touched")
         os.sync()
         began = time.perf_counter()
-        side.run(folder)
-        seconds = time.perf_counter() - began
+        reported = side.run(folder)
+        seconds = time.perf_counter() - began if reported is None else reported
         shutil.rmtree(folder)
         return seconds
 
@@ -163,6 +193,68 @@ class Bench:
         if not (self.binary.parent / "examples" / "articles").exists():
             raise SystemExit("✗ no examples/articles: cargo build --release --example articles")
         self.pair("articles", self.read_articles(), self.unpickle(), [self.articles])
+
+    @contextmanager
+    def store(self) -> Iterator[Path]:
+        """The rows as an .npy store, to be read by either side."""
+        folder = self.out / "store"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self.merge("s.npy", "--rows", str(self.rows)).run(folder)
+        yield folder / "s.npy"
+        shutil.rmtree(folder)
+
+    def targets(self) -> None:
+        rows = ["--rows", str(self.rows)]
+        for name in ("s.h5", "s.zarr"):
+            self.pair(f"merge to {name[1:]}, synced", self.merge(name, *rows), self.merge("s.npy", *rows), self.checkpoints)
+
+    def zarr(self) -> None:
+        with self.store() as npy:
+            for flags in ([], ["--compression", "zstd:1"], ["--compression", "blosc-lz4:5"]):
+                theirs = [flag.split(":")[0] for flag in flags]
+                for tool in ("zarr-python", "tensorstore"):
+                    what = " ".join(["into Zarr", *flags[1:], "beside", tool])
+                    peer = self.peer(tool, npy, "s.zarr", *theirs)
+                    self.pair(f"{what}, not synced", self.export(npy, "s.zarr", "--no-sync", *flags), peer, [npy])
+                    peer = self.peer(tool, npy, "s.zarr", "--sync", *theirs)
+                    self.pair(f"{what}, synced", self.export(npy, "s.zarr", *flags), peer, [npy])
+
+    def hdf5(self) -> None:
+        with self.store() as npy:
+            for flags in ([], ["--compression", "zstd:1"], ["--compression", "deflate:4"]):
+                theirs = [flag.split(":")[0] for flag in flags]
+                what = " ".join(["into HDF5", *flags[1:], "beside h5py"])
+                peer = self.peer("h5py", npy, "s.h5", *theirs)
+                self.pair(f"{what}, not synced", self.export(npy, "s.h5", "--no-sync", *flags), peer, [npy])
+                peer = self.peer("h5py", npy, "s.h5", "--sync", *theirs)
+                self.pair(f"{what}, synced", self.export(npy, "s.h5", *flags), peer, [npy])
+
+    def pickle(self) -> None:
+        with self.store() as npy:
+            self.pair("npy to pickle, not synced", self.export(npy, "s.pkl", "--no-sync"), self.one_file(npy, False), [npy])
+            self.pair("npy to pickle, synced", self.export(npy, "s.pkl"), self.one_file(npy, True), [npy])
+
+    def parquet(self) -> None:
+        """Columns emb_000 to emb_383 of 100,000 rows, as embedding workers write them, into rows."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        folder = self.out / "columns"
+        folder.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(0).standard_normal((100_000, 384), dtype=np.float32)
+        table = pa.table({f"emb_{i:03}": values[:, i] for i in range(384)})
+        path = folder / "chains.parquet"
+        pq.write_table(table, path, compression="none", use_dictionary=False)
+
+        def ours(target: Path) -> None:
+            command = [self.binary, "merge", path, "-o", target / "s.npy", "--no-sync", "--quiet"]
+            subprocess.run(command, check=True)
+
+        side = Side(f"embstore merge, {values.nbytes / 1e6:.0f} MB", ours)
+        self.pair("Parquet emb_* columns to rows, not synced", side, self.peer("pyarrow", path, "s.npy"), [path])
+        shutil.rmtree(folder)
 
     def memory(self) -> None:
         """The given job, and one of ten times the rows at a tenth of the width: the same bytes, ten times the rows."""
@@ -258,6 +350,11 @@ def touch_memory(path: Path) -> None:
     path.unlink()
 
 
+def without_pins() -> dict[str, str]:
+    """The environment without settings that would hold a peer's linear algebra back."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("OPENBLAS_")}
+
+
 def duration(seconds: float) -> str:
     return f"{seconds:.3f} s" if seconds >= 0.1 else f"{seconds * 1000:.1f} ms"
 
@@ -284,6 +381,11 @@ FIGURES = {
     "articles": Bench.article,
     "memory": Bench.memory,
     "info": Bench.info,
+    "targets": Bench.targets,
+    "zarr": Bench.zarr,
+    "hdf5": Bench.hdf5,
+    "pickle": Bench.pickle,
+    "parquet": Bench.parquet,
 }
 
 

@@ -9,6 +9,7 @@ use embstore::text::{megabytes, thousands};
 use embstore::{ExportOptions, Observer, RowRange, export};
 use serde_json::json;
 
+use super::opening::python;
 use super::output::Output;
 use super::progress::Reporter;
 use super::{BuildArgs, Failure, source_date_epoch, written_formats};
@@ -77,7 +78,8 @@ impl ExportArgs {
             if let Some(error) = report.largest_error {
                 writeln!(out, "  {}: the largest error is {error:.3e}", report.dtype)?;
             }
-            writeln!(out, "✓ {} ({})", report.output.display(), megabytes(report.bytes))
+            writeln!(out, "✓ {} ({})", report.output.display(), megabytes(report.bytes))?;
+            writeln!(out, "  next: {}", python(report.format, &report.output))
         })?)
     }
 }

@@ -10,6 +10,7 @@ use embstore::text::{megabytes, thousands};
 use embstore::{Changes, DryRun, MergeOptions, MergeReport, NonFinite, Observer, Plan, RowRange, dry_run, merge};
 use serde_json::{Value, json};
 
+use super::opening::python;
 use super::output::Output;
 use super::progress::Reporter;
 use super::{BuildArgs, Failure, source_date_epoch, written_formats};
@@ -262,10 +263,7 @@ fn print_report(report: &MergeReport, out: &mut dyn Write) -> io::Result<()> {
     }
     let store = report.store.display();
     writeln!(out, "✓ {store} ({})", megabytes(report.bytes))?;
-    match report.format {
-        "npy" => writeln!(out, "  next: np.load({:?}, mmap_mode=\"r\"), or embstore verify {store}", report.store),
-        _ => writeln!(out, "  next: pickle.load(open({:?}, \"rb\")), or embstore verify {store}", report.store),
-    }
+    writeln!(out, "  next: {}, or embstore verify {store}", python(report.format, &report.store))
 }
 
 /// Norms in one line, and the first rows with findings.

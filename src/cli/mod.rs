@@ -5,6 +5,7 @@
 mod export;
 mod info;
 mod merge;
+mod opening;
 mod output;
 mod progress;
 mod shell;
