@@ -49,7 +49,7 @@ pub mod text;
 mod update;
 mod verify;
 
-pub use copy::{CopyError, Settings, memory_per_thread};
+pub use copy::{CopyError, Settings};
 pub use embstore_formats as formats;
 pub use error::Error;
 pub use export::{ExportOptions, ExportReport, export};

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::build::{Built, build};
 use crate::checkpoint::{Checkpoint, CheckpointError, file_name};
-use crate::copy::{Source, piece_rows};
+use crate::copy::{Source, memory_per_thread, piece_rows};
 use crate::error::Error;
 use crate::identity::Identity;
 use crate::inputs;
@@ -131,6 +131,8 @@ pub struct DryRun {
     pub plan: Plan,
     /// What has changed since the store was merged last, where one would be updated.
     pub changes: Option<Changes>,
+    /// Bytes that each thread would hold, beside some 10 MB for all.
+    pub memory_per_thread: u64,
 }
 
 /// Finds, locates and verifies the checkpoints: what [`merge`] would copy. Writes nothing.
@@ -167,14 +169,17 @@ pub(crate) fn plan(options: &MergeOptions, observer: Observer<'_>) -> Result<Pla
 /// # Errors
 /// Whatever would keep the merge from beginning, a target in the way aside.
 pub fn dry_run(options: &MergeOptions, observer: Observer<'_>) -> Result<DryRun, Error> {
-    options.format()?;
+    let format = options.format()?;
     let plan = plan(options, observer)?;
     if let Some(part) = articles_part(options, &plan, None)? {
         observer.progress.begin(Phase::Articles, 0, 0);
         part.check_count(articles::read(&part.path, &mut |_| ControlFlow::Continue(()))?)?;
     }
     let changes = old_store(options, &plan)?.map(|old| old.changes);
-    Ok(DryRun { plan, changes })
+    let readers = plan.parts().iter().map(|part| part.checkpoint.payload.memory()).max().unwrap_or(0);
+    let chunks = format.chunk_memory(&plan.array(), &options.build.layout);
+    let memory_per_thread = memory_per_thread(plan.array().cols()) + readers + chunks;
+    Ok(DryRun { plan, changes, memory_per_thread })
 }
 
 /// The store that is to be updated, compared with the plan.

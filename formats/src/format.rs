@@ -77,6 +77,10 @@ pub trait Format: fmt::Debug + Sync {
     fn store_files(&self, path: &Path) -> StoreFiles {
         StoreFiles::single(path)
     }
+    /// Bytes that each thread holds to hand over whole chunks of such a store; 0 where rows are written by position.
+    fn chunk_memory(&self, _array: &ArrayMeta, _layout: &Layout) -> u64 {
+        0
+    }
     /// Creates, or opens again, the store at `path` with all its blocks allocated, and hands back what to fill.
     /// What an earlier call has put there stays as it is.
     ///

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use embstore::formats::Writes;
-use embstore::memory_per_thread;
 use embstore::text::{megabytes, thousands};
 use embstore::{Changes, DryRun, MergeOptions, MergeReport, NonFinite, Observer, Plan, RowRange, dry_run, merge};
 use serde_json::{Value, json};
@@ -86,12 +85,14 @@ impl MergeArgs {
     pub(super) fn run(&self, output: Output, observer: Observer<'_>, reporter: &Reporter) -> Result<(), Failure> {
         let options = self.options();
         if self.dry_run {
-            let DryRun { plan, changes } = dry_run(&options, observer)?;
+            let DryRun { plan, changes, memory_per_thread } = dry_run(&options, observer)?;
             reporter.clear();
             let mut json = plan_json(&plan);
             json["changes"] = changes_json(changes.as_ref());
+            json["memory_per_thread"] = json!(memory_per_thread);
             return Ok(output.result(&json, |out| {
                 print_plan(&plan, &options, out)?;
+                writeln!(out, "  memory: about 10 MB, and {} a thread", megabytes(memory_per_thread))?;
                 print_changes(changes.as_ref(), out)?;
                 writeln!(out, "  nothing was written; run it without --dry-run to merge")
             })?);
@@ -184,9 +185,7 @@ fn print_plan(plan: &Plan, options: &MergeOptions, out: &mut dyn Write) -> io::R
         megabytes(array.payload_bytes()),
         options.output.display()
     )?;
-    print_left_out(plan.rows_left_out(), out)?;
-    let memory = megabytes(memory_per_thread(array.cols()));
-    writeln!(out, "  memory: about 10 MB, and {memory} a thread")
+    print_left_out(plan.rows_left_out(), out)
 }
 
 fn changes_json(changes: Option<&Changes>) -> Value {

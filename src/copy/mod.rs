@@ -28,8 +28,7 @@ use crate::progress::Observer;
 
 use destination::Destination;
 use piece::Worker;
-pub use piece::memory_per_thread;
-pub(crate) use piece::piece_rows;
+pub(crate) use piece::{memory_per_thread, piece_rows};
 use task::{Task, tasks};
 use turn::Turn;
 

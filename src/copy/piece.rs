@@ -22,8 +22,7 @@ pub(crate) fn piece_rows(cols: u64) -> u64 {
 }
 
 /// Bytes that a thread holds: a block of float32, and the same rows as a wider source has them.
-#[must_use]
-pub fn memory_per_thread(cols: u64) -> u64 {
+pub(crate) fn memory_per_thread(cols: u64) -> u64 {
     let block = block_rows(cols) * cols * 4;
     block + 2 * block
 }

@@ -16,6 +16,7 @@ pub use convert::{narrow, widen};
 pub use reader::RowReader;
 
 use crate::array::ArrayMeta;
+use crate::dtype::Order;
 use crate::error::FormatError;
 use crate::region::{Region, Regions};
 
@@ -59,6 +60,12 @@ pub trait BlockRows: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// Where the file cannot be opened.
     fn decoder(&self) -> Result<Box<dyn BlockDecoder>, FormatError>;
+    /// Bytes that a decoder holds at most: by default the largest block, encoded and decoded.
+    fn memory(&self) -> u64 {
+        let ends = self.blocks().iter().skip(1).copied().chain([self.array().rows()]);
+        let largest = self.blocks().iter().zip(ends).map(|(start, end)| end - start).max().unwrap_or(0);
+        2 * largest * self.array().row_bytes()
+    }
 }
 
 /// Decodes the blocks of one [`BlockRows`].
@@ -96,6 +103,17 @@ impl Payload {
             Payload::Raw(_) => &[],
             Payload::Blocks(blocks) => blocks.runs(),
             Payload::Coded(_) => &[0],
+        }
+    }
+
+    /// Bytes that a reader holds at most, beside what it is given to fill.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        match self {
+            Payload::Raw(_) => 0,
+            Payload::Blocks(blocks) => blocks.memory(),
+            Payload::Coded(coded) if coded.array().order == Order::Fortran => reader::BLOCK_BYTES,
+            Payload::Coded(_) => 1 << 17,
         }
     }
 

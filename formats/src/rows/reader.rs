@@ -79,7 +79,7 @@ struct Block {
 }
 
 /// Bytes of float32 in a [`Block`]: few passes over the payload, and bounded memory.
-const BLOCK_BYTES: u64 = 8 << 20;
+pub(super) const BLOCK_BYTES: u64 = 8 << 20;
 
 impl RowReader {
     /// A reader over the rows in `file`, which is the opened file of `payload` at `path`.
