@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
-use embstore_formats::articles::{self, ArticlesWritten};
+use embstore_formats::articles::{self, ArticlesWritten, ContentHasher};
 use embstore_formats::{Checksum, Dtype, Fields, FormatError};
 use serde_json::{Value, json};
 
@@ -136,10 +136,14 @@ impl Told<'_> {
     }
 }
 
-/// Counts the articles and measures their file.
+/// Counts the articles and measures their file, or their content where the store holds them itself.
 fn articles_of(store: &Store, problems: &mut Vec<String>) -> Result<Option<ArticlesWritten>, Error> {
     let Some(path) = store.articles() else { return Ok(None) };
-    let count = match articles::read(path, &mut |_| ControlFlow::Continue(())) {
+    let mut content = ContentHasher::default();
+    let count = match articles::read(path, &mut |article| {
+        content.update(article);
+        ControlFlow::Continue(())
+    }) {
         Ok(count) => count,
         Err(error) => {
             problems.push(error.to_string());
@@ -149,6 +153,9 @@ fn articles_of(store: &Store, problems: &mut Vec<String>) -> Result<Option<Artic
     if count != store.array().rows() {
         let rows = thousands(store.array().rows());
         problems.push(format!("{}: {} articles for {rows} rows", path.display(), thousands(count)));
+    }
+    if path == store.path() {
+        return Ok(Some(content.written()));
     }
     let checksum = Checksum::of_file(path).map_err(FormatError::io("read", path))?;
     Ok(Some(ArticlesWritten { count, checksum }))

@@ -4,6 +4,7 @@
 //! Whatever the source, only `id`, `title` and `url` are kept and only one item at a time is held: a text of any
 //! length is stepped over.
 
+mod content;
 mod jsonl;
 mod parquet;
 mod pickle;
@@ -12,6 +13,7 @@ use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+pub use content::ContentHasher;
 pub use parquet::{ParquetArticles, parquet_count};
 
 use crate::checksum::Checksum;
@@ -52,7 +54,7 @@ pub trait ArticleSink: Send {
 pub struct ArticlesWritten {
     /// Number of articles.
     pub count: u64,
-    /// Checksum and length of their bytes.
+    /// Checksum and length of their file; of their content ([`ContentHasher`]) where the store holds them itself.
     pub checksum: Checksum,
 }
 
