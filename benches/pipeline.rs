@@ -11,15 +11,24 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 
 use common::Workshop;
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use embstore::formats::articles::{ArticleSink, ParquetArticles, read};
-use embstore::formats::{LocateOptions, detect};
+use embstore::formats::{LocateOptions, detect, format_for_extension};
 use embstore::{ExportOptions, MergeOptions, Observer, export, merge};
 
 const COLS: u64 = 768;
 const ROWS: u64 = 62_500;
 const BYTES: u64 = ROWS * COLS * 4;
 const ARTICLES: u64 = 50_000;
+/// What is merged into: a name for it, the file, and the compression. Formats that are not built in are left out.
+const TARGETS: [(&str, &str, Option<&str>); 6] = [
+    ("npy", "w.npy", None),
+    ("HDF5", "w.h5", None),
+    ("Zarr", "w.zarr", None),
+    ("HDF5, zstd:1", "z.h5", Some("zstd:1")),
+    ("Zarr, zstd:1", "z.zarr", Some("zstd:1")),
+    ("Zarr, blosc-lz4", "b.zarr", Some("blosc-lz4")),
+];
 
 fn pipeline(criterion: &mut Criterion) {
     let workshop = Workshop::new();
@@ -29,20 +38,23 @@ fn pipeline(criterion: &mut Criterion) {
     let from = vec![1u8; BYTES as usize];
     let mut to = vec![0u8; BYTES as usize];
     group.bench_function("memory copy", |bencher| bencher.iter(|| to.copy_from_slice(black_box(&from))));
-    let mut options = MergeOptions::new(workshop.checkpoints(), workshop.path("w.npy"));
-    options.build.settings.sync = false;
-    let remove = |name: &str| drop(std::fs::remove_file(workshop.path(name)));
-    let clear = || ["w.npy", "w.meta.json", "w.pkl"].map(remove);
-    group.bench_function("merge", |bencher| {
-        bencher.iter_batched(clear, |_| merge(&options, Observer::none()).unwrap(), BatchSize::PerIteration);
-    });
-    clear();
-    merge(&options, Observer::none()).unwrap();
+    for (what, name, compression) in TARGETS {
+        if format_for_extension(name.as_ref()).is_none() {
+            continue;
+        }
+        let mut options = MergeOptions::new(workshop.checkpoints(), workshop.path(name));
+        options.build.settings.sync = false;
+        options.build.force = true;
+        options.build.layout.compression = compression.map(|text| text.parse().unwrap());
+        group.bench_function(format!("merge to {what}"), |bencher| {
+            bencher.iter(|| merge(&options, Observer::none()).unwrap());
+        });
+    }
     let mut options = ExportOptions::new(workshop.path("w.npy"), "pickle");
     options.build.settings.sync = false;
-    group.bench_function("export", |bencher| {
-        let clear = || remove("w.pkl");
-        bencher.iter_batched(clear, |()| export(&options, Observer::none()).unwrap(), BatchSize::PerIteration);
+    options.build.force = true;
+    group.bench_function("export to pickle", |bencher| {
+        bencher.iter(|| export(&options, Observer::none()).unwrap());
     });
     group.finish();
 
