@@ -45,6 +45,8 @@ pub(super) enum Meaning {
     Shown(Shown),
     /// joblib's stand-in for an array whose bytes follow in the stream.
     JoblibArray,
+    /// joblib's older stand-in for an array that lies in a file of its own.
+    JoblibSideFile,
 }
 
 impl Meaning {
@@ -63,6 +65,7 @@ const MULTIARRAY: &[&str] = &[
 const NUMERIC: &[&str] = &["numpy.core.numeric", "numpy._core.numeric"];
 const BUILTINS: &[&str] = &["builtins", "__builtin__"];
 const PATHLIB: &[&str] = &["pathlib", "pathlib._local"];
+const JOBLIB: &[&str] = &["joblib.numpy_pickle", "sklearn.externals.joblib.numpy_pickle"];
 
 /// Modules, names, meaning.
 const TABLE: &[(&[&str], &[&str], Meaning)] = &[
@@ -103,7 +106,8 @@ const TABLE: &[(&[&str], &[&str], Meaning)] = &[
         &["Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"],
         Meaning::Shown(Shown::Path),
     ),
-    (&["joblib.numpy_pickle"], &["NumpyArrayWrapper"], Meaning::JoblibArray),
+    (JOBLIB, &["NumpyArrayWrapper"], Meaning::JoblibArray),
+    (JOBLIB, &["NDArrayWrapper", "ZNDArrayWrapper"], Meaning::JoblibSideFile),
 ];
 
 fn meaning(module: &str, name: &str) -> Meaning {

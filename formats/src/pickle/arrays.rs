@@ -14,7 +14,7 @@ use super::allow::Meaning;
 use super::decode::{Coding, PayloadSpan};
 use super::error::PickleError;
 use super::machine::Machine;
-use super::node::{Node, NodeId};
+use super::node::{DtypeNode, Node, NodeId};
 use super::tree::{ArraySlot, ElementType, PickledArray};
 use crate::dtype::Order;
 
@@ -60,9 +60,9 @@ impl Machine<'_> {
         Ok(self.add_array(array.class, Some(array)))
     }
 
-    fn add_array(&mut self, class: &'static str, built: Option<PickledArray>) -> Node {
+    pub(super) fn add_array(&mut self, class: &'static str, built: Option<PickledArray>) -> Node {
         let index = self.tree.arrays.len() as u32;
-        self.tree.arrays.push(ArraySlot { class, built });
+        self.tree.arrays.push(ArraySlot { class, built, is_joblib: false });
         Node::Array(index)
     }
 
@@ -91,6 +91,9 @@ impl Machine<'_> {
         if slot.built.is_some() {
             return Err(self.lying("its state is set twice"));
         }
+        if slot.is_joblib {
+            return self.build_joblib(index, state);
+        }
         let class = slot.class;
         let mut state: Vec<NodeId> = self.tree.items(state).take(8).collect();
         // A subclass may put its own state beside the array's.
@@ -117,14 +120,7 @@ impl Machine<'_> {
 
     /// Puts an array together and checks that its payload is as long as its shape says.
     fn array(&self, parts: &Parts, order: Order) -> Result<PickledArray, PickleError> {
-        let shape = self.shape(parts.shape)?;
-        let Node::Dtype(dtype) = *self.tree.node(parts.dtype) else {
-            return Err(self.lying("its dtype is none"));
-        };
-        let element = dtype.element();
-        if dtype.order == b'|' && matches!(&element, ElementType::Float(..)) {
-            return Err(self.lying("its elements have no byte order"));
-        }
+        let (shape, dtype, element) = self.form(parts.shape, parts.dtype)?;
         let class = parts.class;
         if dtype.letter == b'O' {
             let payload = PayloadSpan { offset: self.at(), encoded_len: 0, coding: Coding::Raw };
@@ -133,10 +129,7 @@ impl Machine<'_> {
         let Some(payload) = self.tree.span(parts.payload) else {
             return Err(self.lying("its payload is no bytes object"));
         };
-        let count = shape.iter().try_fold(1u64, |product, dim| product.checked_mul(*dim));
-        let Some(needed) = count.and_then(|count| count.checked_mul(dtype.size.into())) else {
-            return Err(self.lying("its shape is beyond any file"));
-        };
+        let needed = self.needed(&shape, dtype)?;
         // No coding is shorter than what it spells; how long it is exactly, only decoding tells.
         let fits = match payload.coding {
             Coding::Raw => needed == payload.encoded_len,
@@ -147,6 +140,26 @@ impl Machine<'_> {
             return Err(self.lying(&format!("{shape:?} of {} needs {needed} bytes, there are {have}", element.name())));
         }
         Ok(PickledArray { class, dtype: element, shape, order, payload })
+    }
+
+    /// Shape and element type, as far as they go together.
+    pub(super) fn form(&self, shape: NodeId, dtype: NodeId) -> Result<(Vec<u64>, DtypeNode, ElementType), PickleError> {
+        let shape = self.shape(shape)?;
+        let Node::Dtype(dtype) = *self.tree.node(dtype) else {
+            return Err(self.lying("its dtype is none"));
+        };
+        let element = dtype.element();
+        if dtype.order == b'|' && matches!(&element, ElementType::Float(..)) {
+            return Err(self.lying("its elements have no byte order"));
+        }
+        Ok((shape, dtype, element))
+    }
+
+    /// Bytes that the elements take.
+    pub(super) fn needed(&self, shape: &[u64], dtype: DtypeNode) -> Result<u64, PickleError> {
+        let count = shape.iter().try_fold(1u64, |product, dim| product.checked_mul(*dim));
+        let needed = count.and_then(|count| count.checked_mul(dtype.size.into()));
+        needed.ok_or_else(|| self.lying("its shape is beyond any file"))
     }
 
     fn shape(&self, shape: NodeId) -> Result<Vec<u64>, PickleError> {

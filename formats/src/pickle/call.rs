@@ -80,7 +80,8 @@ impl Machine<'_> {
                 let text = values::show(&self.tree, kind, args);
                 text.map(|text| Node::Shown(kind, self.tree.arena.add_text(text.as_bytes())))
             }
-            (Meaning::JoblibArray, _) => return Err(PickleError::JoblibRaw { offset: self.at() }),
+            (Meaning::JoblibArray, []) => Some(self.joblib_array()),
+            (Meaning::JoblibSideFile, _) => return Err(PickleError::JoblibSideFile { offset: self.at() }),
             (Meaning::Unknown | Meaning::ArrayClass(_) | Meaning::Bfloat16 | Meaning::Record, _) => {
                 return Err(self.refused(global));
             }

@@ -23,12 +23,12 @@ impl Machine<'_> {
                 b"biufcmMOSUV".contains(&letter).then_some((letter, size, false))?
             }
         };
-        Some(Node::Dtype(DtypeNode { letter, order: b'=', compound, size }))
+        Some(Node::Dtype(DtypeNode { letter, order: b'=', compound, objects: letter == b'O', size }))
     }
 
     pub(super) fn dtype_with_state(&self, dtype: DtypeNode, state: NodeId) -> Option<DtypeNode> {
         let state: Vec<NodeId> = self.tree.items(state).take(10).collect();
-        let &[_version, order, subarray, names, _fields, size, ..] = state.as_slice() else { return None };
+        let &[_version, order, subarray, names, _fields, size, ref rest @ ..] = state.as_slice() else { return None };
         let order = match *self.tree.text(order)?.as_bytes() {
             [order @ (b'<' | b'>' | b'|' | b'=')] => order,
             _ => return None,
@@ -40,9 +40,15 @@ impl Machine<'_> {
             Ok(size) if b"SUV".contains(&dtype.letter) => size,
             _ => dtype.size,
         };
-        Some(DtypeNode { order, compound, size, ..dtype })
+        // The last of the flags that follow says what the fields are made of.
+        let flags = rest.get(1).and_then(|flags| self.tree.as_i64(*flags)).unwrap_or(0);
+        let objects = dtype.objects || flags & HAS_OBJECTS != 0;
+        Some(DtypeNode { order, compound, objects, size, ..dtype })
     }
 }
+
+/// numpy's `NPY_ITEM_REFCOUNT`.
+const HAS_OBJECTS: i64 = 1;
 
 impl DtypeNode {
     /// The letter that stands for `ml_dtypes.bfloat16`; numpy has no letter for it.

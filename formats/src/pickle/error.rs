@@ -79,10 +79,16 @@ pub enum PickleError {
         /// Where the buffer is asked for.
         offset: u64,
     },
-    /// `joblib.dump` puts raw array bytes between the opcodes.
-    #[error("written by joblib.dump: raw array bytes lie between the opcodes (at byte {offset})")]
-    JoblibRaw {
-        /// Where the wrapper is made.
+    /// `joblib.dump` puts an array of Python objects into a pickle of its own, between the opcodes.
+    #[error("written by joblib.dump: an array of Python objects is a pickle within the pickle (at byte {offset})")]
+    JoblibObjects {
+        /// Where the array's state is set.
+        offset: u64,
+    },
+    /// joblib up to 0.9 put arrays into files of their own.
+    #[error("written by joblib 0.9 or older: the array named at byte {offset} lies in a file beside it (…_01.npy)")]
+    JoblibSideFile {
+        /// Where the array's stand-in is made.
         offset: u64,
     },
     /// An allowed function is called with arguments that Python's writers never give it.
@@ -241,7 +247,7 @@ impl PickleError {
                     "if you trust the file, load it in Python and save a dict of numpy arrays, numbers and texts",
                     |row| row.1,
                 ),
-            Self::JoblibRaw { .. } => JOBLIB_HINT,
+            Self::JoblibObjects { .. } | Self::JoblibSideFile { .. } => JOBLIB_HINT,
             Self::OutOfBand { .. } => "write it again with pickle.dump(obj, f, protocol=5), without buffer_callback",
             Self::RefusedOpcode { .. } => "load it with the program that wrote it, and save plain numpy arrays",
             Self::UnsupportedProtocol { .. } => "the file is damaged, or newer than this program",

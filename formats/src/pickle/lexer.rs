@@ -302,6 +302,19 @@ impl<'a> Lexer<'a> {
         Ok(u64::from_le_bytes(self.window.array()?))
     }
 
+    /// A byte that is no opcode.
+    pub(super) fn raw_byte(&mut self) -> Result<u8, PickleError> {
+        self.window.byte()
+    }
+
+    /// Steps over bytes that are no opcodes; says where they begin.
+    pub(super) fn raw(&mut self, len: u64) -> Result<u64, PickleError> {
+        self.within(len)?;
+        let offset = self.offset();
+        self.window.skip(len);
+        Ok(offset)
+    }
+
     #[inline]
     fn within(&self, length: u64) -> Result<(), PickleError> {
         let left = self.window.left();

@@ -45,6 +45,10 @@ pub(super) struct Memo {
     /// The first memo opcode decides: PUT or MEMOIZE.
     counts: Option<bool>,
     irregular: bool,
+    /// Raw bytes lie between the opcodes, so that not every checkpoint can be spared.
+    has_gaps: bool,
+    /// A checkpoint behind raw bytes was dropped, so that nothing can be read again.
+    lost: bool,
 }
 
 /// A length of the memo, to cut it back to.
@@ -77,6 +81,8 @@ impl Memo {
             next_checkpoint: 0,
             counts: None,
             irregular: false,
+            has_gaps: false,
+            lost: false,
         }
     }
 
@@ -205,10 +211,17 @@ impl Memo {
         }
     }
 
+    /// Tells the memo that raw bytes end at `offset`: nobody may read across them.
+    pub(super) fn pass_gap(&mut self, offset: u64) {
+        self.has_gaps = true;
+        self.add_checkpoint(offset);
+    }
+
     #[cold]
     fn add_checkpoint(&mut self, offset: u64) {
         self.checkpoints.push(Checkpoint { id: self.next, offset });
         if self.checkpoints.len() == MOST_CHECKPOINTS {
+            self.lost |= self.has_gaps;
             let mut odd = false;
             self.checkpoints.retain(|_| {
                 odd = !odd;
@@ -221,6 +234,9 @@ impl Memo {
 
     /// Where to begin reading for the opcode that set `id`.
     pub(super) fn checkpoint(&self, id: u64) -> Option<Checkpoint> {
+        if self.lost {
+            return None;
+        }
         let after = self.checkpoints.partition_point(|checkpoint| checkpoint.id <= id);
         self.checkpoints.get(after.checked_sub(1)?).copied()
     }

@@ -19,15 +19,15 @@
 //! [`scan`] reads protocols 0 to 5 in one pass. A 48 MB checkpoint costs two reads of 4 KiB: one before its payload and
 //! one behind it. The result is a [`Tree`] of plain values (numbers, texts, containers, dates, numpy scalars) in which
 //! an array is a [`PickledArray`]: its dtype, its shape and a [`PayloadSpan`]. In protocols 0 to 2 the payload is
-//! spelled as text; [`Decoder`] gives back its bytes.
+//! spelled as text; [`Decoder`] gives back its bytes. `joblib.dump` writes raw arrays between the opcodes: see `joblib.rs`.
 //!
 //! **Accepted** are calls of an exact list of names (`allow.rs`), read for what they mean and never made. A name that is
 //! only mentioned is kept as a name. Arrays of any dtype are located; those that no store takes say what they hold
 //! ([`ElementType::Other`]).
 //!
 //! **Refused** are calls of any other name, wherever the result would go; persistent ids, extension codes and
-//! out-of-band buffers, which need the program that wrote the file; joblib's raw bytes between the opcodes; arrays
-//! whose payload does not fit their shape; one key with two arrays; and whatever ends before its STOP.
+//! out-of-band buffers, which need the program that wrote the file; joblib's pickles within pickles and its side
+//! files; arrays whose payload does not fit their shape; one key with two arrays; and whatever ends before its STOP.
 //!
 //! **Bounded**: lengths are compared with the file before anything is sought or stored, nothing recurses, and values
 //! beyond a few dozen MiB end the scan. A list of millions of articles stays within that: see [`ItemSink`].
@@ -49,6 +49,7 @@ mod decode;
 mod dtypes;
 mod error;
 mod item;
+mod joblib;
 mod json;
 mod lexer;
 mod locate;

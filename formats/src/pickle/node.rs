@@ -83,6 +83,8 @@ pub(super) struct DtypeNode {
     pub(super) order: u8,
     /// Has fields, or is an array itself.
     pub(super) compound: bool,
+    /// Has Python objects in it.
+    pub(super) objects: bool,
     /// Bytes per element; 0 where it is not known.
     pub(super) size: u32,
 }

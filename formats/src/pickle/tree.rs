@@ -51,6 +51,8 @@ impl ElementType {
 pub(super) struct ArraySlot {
     pub(super) class: &'static str,
     pub(super) built: Option<PickledArray>,
+    /// It is joblib's: its bytes follow its state.
+    pub(super) is_joblib: bool,
 }
 
 /// Bytes that one array takes here, its shape and names included; an estimate for the budget.
