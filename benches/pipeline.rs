@@ -82,7 +82,7 @@ fn articles(criterion: &mut Criterion, workshop: &Workshop) {
     group.bench_function("JSON lines to Parquet", |bencher| {
         bencher.iter(|| {
             let mut sink = Box::new(ParquetArticles::create(&output).unwrap());
-            read(&path, &mut |article| {
+            read(&path, &std::env::temp_dir(), &mut |article| {
                 sink.push(article).unwrap();
                 ControlFlow::Continue(())
             })

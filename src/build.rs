@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::identity::Identity;
 use crate::job::{Job, Measured};
 use crate::journal::{Journal, Landed, PieceRecord};
-use crate::partial::Partial;
+use crate::partial::{Partial, folder_of};
 use crate::preflight::check;
 use crate::progress::{Observer, Phase};
 use crate::read_back::read_back;
@@ -194,7 +194,7 @@ fn write_articles(
     let mut failed = None;
     let mut index = 0;
     let keep = part.skip..part.skip + job.array.rows();
-    let count = articles::read(&part.path, &mut |article| {
+    let count = articles::read(&part.path, folder_of(job.target), &mut |article| {
         if observer.cancel.is_cancelled() {
             return ControlFlow::Break(());
         }

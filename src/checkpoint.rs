@@ -4,7 +4,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use embstore_formats::{ArrayKind, ArrayMeta, Fields, Format, FormatError, LocateOptions, Payload, detect};
+use embstore_formats::{ArrayKind, ArrayMeta, Fields, FormatError, LocateOptions, Located, Payload, detect};
 use serde_json::Value;
 
 use crate::identity::Identity;
@@ -100,13 +100,34 @@ impl CheckpointError {
     }
 }
 
+/// What was found in a file, and which file that was.
+#[derive(Debug)]
+pub(crate) struct Sighting {
+    identity: Identity,
+    key: String,
+    located: Located,
+}
+
+impl Sighting {
+    /// Locates the rows of `path`; they are not read.
+    pub(crate) fn of(path: &Path, options: &LocateOptions) -> Result<Self, CheckpointError> {
+        let identity = Identity::at(path)?;
+        let located = detect(path)?.locate(path, options)?;
+        Ok(Sighting { identity, key: options.key.clone(), located })
+    }
+
+    pub(crate) fn kind(&self) -> ArrayKind {
+        self.located.kind
+    }
+}
+
 impl Checkpoint {
     /// Locates the rows of `path` and checks its range; the payload is not read.
     ///
     /// # Errors
     /// Whatever makes it no checkpoint.
     pub fn open(path: &Path, options: &LocateOptions) -> Result<Self, CheckpointError> {
-        Self::open_as(detect(path)?, path, options, None)
+        Self::take(path, Sighting::of(path, options)?, None)
     }
 
     /// The same for a file whose first row is given, whatever the file says of it.
@@ -114,17 +135,12 @@ impl Checkpoint {
     /// # Errors
     /// Whatever makes it no checkpoint.
     pub fn open_at(path: &Path, options: &LocateOptions, start: u64) -> Result<Self, CheckpointError> {
-        Self::open_as(detect(path)?, path, options, Some(start))
+        Self::take(path, Sighting::of(path, options)?, Some(start))
     }
 
-    fn open_as(
-        format: &dyn Format,
-        path: &Path,
-        options: &LocateOptions,
-        start: Option<u64>,
-    ) -> Result<Self, CheckpointError> {
-        let identity = Identity::at(path)?;
-        let located = format.locate(path, options)?;
+    /// Takes over what was found in `path`, which must still be the same file.
+    pub(crate) fn take(path: &Path, found: Sighting, start: Option<u64>) -> Result<Self, CheckpointError> {
+        let Sighting { identity, key, located } = found;
         if Identity::at(path)? != identity {
             return Err(CheckpointError::Changed { path: path.to_path_buf() });
         }
@@ -143,7 +159,7 @@ impl Checkpoint {
             range,
             cluster_id: located.fields.get("cluster_id").and_then(Value::as_i64).or(cluster),
             gpu_id: located.fields.get("gpu_id").and_then(Value::as_i64).or(gpu),
-            key: options.key.clone(),
+            key,
             fields: located.fields,
             notes: located.notes,
         })
@@ -170,7 +186,7 @@ pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
-fn range(path: &Path, fields: &Fields, rows: u64) -> Result<Range<u64>, CheckpointError> {
+pub(crate) fn range(path: &Path, fields: &Fields, rows: u64) -> Result<Range<u64>, CheckpointError> {
     let index = |field| {
         let value = fields.get(field).ok_or_else(|| CheckpointError::MissingField {
             path: path.to_path_buf(),
@@ -190,10 +206,12 @@ fn range(path: &Path, fields: &Fields, rows: u64) -> Result<Range<u64>, Checkpoi
     Ok(start..end)
 }
 
-/// Cluster and GPU of a file named `cluster<int>_gpu<int>.pkl`.
+/// Cluster and GPU of a file named `cluster<int>_gpu<int>.pkl`, compressed or not.
 #[must_use]
 pub fn ids_in_name(path: &Path) -> Option<(i64, i64)> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".pkl")?;
+    let name = path.file_name()?.to_str()?;
+    let packed = [".gz", ".zst", ".bz2", ".xz", ".lzma", ".lz4", ".z"];
+    let name = packed.iter().find_map(|extension| name.strip_suffix(extension)).unwrap_or(name).strip_suffix(".pkl")?;
     let (cluster, gpu) = name.strip_prefix("cluster")?.split_once("_gpu")?;
     let int = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?;
     Some((int(cluster)?, int(gpu)?))
@@ -208,6 +226,7 @@ mod tests {
         let ids = |name: &str| ids_in_name(Path::new(name));
         assert_eq!(ids("embeddings/cluster1_gpu3.pkl"), Some((1, 3)));
         assert_eq!(ids("cluster12_gpu07.pkl"), Some((12, 7)));
+        assert_eq!(ids("cluster1_gpu3.pkl.gz"), Some((1, 3)));
         for name in
             ["cluster_gpu3.pkl", "cluster1_gpu.pkl", "cluster1_gpu3.npy", "xcluster1_gpu3.pkl", "cluster-1_gpu3.pkl"]
         {

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use embstore_formats::{ArrayKind, Fields, FormatError, LocateOptions, detect};
 
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::range;
 use crate::error::Error;
+use crate::identity::Identity;
 use crate::partial::complete_publication;
 use crate::store::Store;
 
@@ -16,8 +17,8 @@ pub struct Info {
     pub path: PathBuf,
     /// What kind of thing it is.
     pub kind: Kind,
-    /// Its format.
-    pub format: &'static str,
+    /// Its format; `pickle in gzip` where it is compressed.
+    pub format: String,
     /// Rows and columns, where it holds a matrix.
     pub shape: Option<(u64, u64)>,
     /// Element type, where it holds a matrix.
@@ -55,7 +56,7 @@ impl Kind {
 }
 
 /// Describes `path`. The rows are not read, so this costs milliseconds whatever its size (but for protocol 0 pickles,
-/// whose rows are lines without a length).
+/// whose rows are lines without a length, and for compressed files, which are unpacked into a nameless one).
 ///
 /// # Errors
 /// Where the file cannot be read safely. A file that can be read but not merged is described, with its problems.
@@ -63,47 +64,60 @@ pub fn info(path: &Path, key: &str) -> Result<Info, Error> {
     complete_publication(path)?;
     let format = detect(path)?;
     let options = LocateOptions { key: key.into(), ..LocateOptions::default() };
-    let located = match format.locate(path, &options) {
+    let identity = Identity::at(path)?;
+    let unpacked = format.unpack(path, &options)?;
+    let name = match &unpacked {
+        Some(unpacked) => format!("{} in {}", unpacked.format()?.name(), unpacked.codec()),
+        None => format.name().into(),
+    };
+    let located = match &unpacked {
+        Some(unpacked) => unpacked.locate(&options),
+        None => format.locate(path, &options),
+    };
+    let located = match located {
         Ok(located) => located,
         Err(error @ (FormatError::Locate { .. } | FormatError::Npy { .. } | FormatError::NoRows { .. })) => {
             return Ok(Info {
                 path: path.to_path_buf(),
                 kind: Kind::Other,
-                format: format.name(),
+                format: name,
                 shape: None,
                 dtype: None,
-                metadata: format.describe(path, &options)?,
+                metadata: match unpacked {
+                    Some(unpacked) => unpacked.describe(&options)?,
+                    None => format.describe(path, &options)?,
+                },
                 problems: vec![error.to_string()],
             });
         }
         Err(error) => return Err(error.into()),
     };
-    let mut problems = located.notes;
+    let mut problems = located.notes.clone();
+    let (array, fields) = (located.array, located.fields.clone());
     let (kind, metadata) = match located.kind {
         ArrayKind::Field => {
-            match Checkpoint::open(path, &options) {
-                Ok(_) | Err(CheckpointError::Changed { .. }) => {}
-                Err(error) => problems.push(error.to_string()),
+            if let Err(error) = range(path, &fields, array.rows()) {
+                problems.push(error.to_string());
             }
-            (Kind::Checkpoint, located.fields)
+            (Kind::Checkpoint, fields)
         }
-        ArrayKind::Store { .. } | ArrayKind::Bare => match Store::open(path) {
+        ArrayKind::Store { .. } | ArrayKind::Bare => match Store::of(path, format, identity, located) {
             Ok(store) => match store.metadata() {
                 Some(metadata) => (Kind::Store, metadata.clone()),
-                None => (Kind::Array, located.fields),
+                None => (Kind::Array, fields),
             },
             Err(error) => {
                 problems.push(error.to_string());
-                (Kind::Store, located.fields)
+                (Kind::Store, fields)
             }
         },
     };
     Ok(Info {
         path: path.to_path_buf(),
         kind,
-        format: format.name(),
-        shape: Some((located.array.rows(), located.array.cols())),
-        dtype: Some(located.array.dtype.name()),
+        format: name,
+        shape: Some((array.rows(), array.cols())),
+        dtype: Some(array.dtype.name()),
         metadata,
         problems,
     })

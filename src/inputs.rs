@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use embstore_formats::pickle::LocateError;
 use embstore_formats::{ArrayKind, FormatError, LocateOptions, detect};
+use rayon::prelude::*;
 
-use crate::checkpoint::file_name;
+use crate::checkpoint::{Checkpoint, CheckpointError, Sighting, file_name};
 use crate::text::natural_order;
 
 /// What the workers call their files.
@@ -57,6 +58,31 @@ impl InputError {
     }
 }
 
+/// A file that is meant.
+#[derive(Debug)]
+pub struct Input {
+    /// The file.
+    pub path: PathBuf,
+    /// What was found in it, where it had to be looked into to know that it is meant. A compressed file is unpacked for
+    /// that, and once is enough.
+    found: Option<Result<Sighting, CheckpointError>>,
+}
+
+impl Input {
+    fn unseen(path: PathBuf) -> Self {
+        Input { path, found: None }
+    }
+
+    /// Its rows, from row `start` of the whole matrix on where that is given, else as the file itself says.
+    ///
+    /// # Errors
+    /// Whatever makes it no checkpoint.
+    pub fn open(self, options: &LocateOptions, start: Option<u64>) -> Result<Checkpoint, CheckpointError> {
+        let found = self.found.unwrap_or_else(|| Sighting::of(&self.path, options))?;
+        Checkpoint::take(&self.path, found, start)
+    }
+}
+
 /// The files that `inputs` mean: files as they are, folders for the checkpoints in them.
 ///
 /// In a folder these are the files that match `pattern`; without one, those that match [`CHECKPOINT_PATTERN`] where
@@ -64,17 +90,17 @@ impl InputError {
 ///
 /// # Errors
 /// Where a folder has none, or a file is meant twice.
-pub fn find(inputs: &[PathBuf], pattern: Option<&str>, options: &LocateOptions) -> Result<Vec<PathBuf>, InputError> {
+pub fn find(inputs: &[PathBuf], pattern: Option<&str>, options: &LocateOptions) -> Result<Vec<Input>, InputError> {
     let mut files = Vec::new();
     for input in inputs {
         if input.is_dir() {
             files.extend(in_folder(input, pattern, options)?);
         } else {
-            files.push(input.clone());
+            files.push(Input::unseen(input.clone()));
         }
     }
     let mut seen: Vec<PathBuf> =
-        files.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect();
+        files.iter().map(|file| file.path.canonicalize().unwrap_or_else(|_| file.path.clone())).collect();
     seen.sort();
     if let Some(twice) = seen.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(InputError::Twice { path: twice[0].clone() });
@@ -82,7 +108,7 @@ pub fn find(inputs: &[PathBuf], pattern: Option<&str>, options: &LocateOptions) 
     Ok(files)
 }
 
-fn in_folder(folder: &Path, pattern: Option<&str>, options: &LocateOptions) -> Result<Vec<PathBuf>, InputError> {
+fn in_folder(folder: &Path, pattern: Option<&str>, options: &LocateOptions) -> Result<Vec<Input>, InputError> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(FormatError::io("list", folder))? {
         let path = entry.map_err(FormatError::io("list", folder))?.path();
@@ -91,18 +117,14 @@ fn in_folder(folder: &Path, pattern: Option<&str>, options: &LocateOptions) -> R
         }
     }
     files.sort_by(|a, b| natural_order(&file_name(a), &file_name(b)));
-    let matching = |text: &str| -> Result<Vec<PathBuf>, InputError> {
+    let matching = |text: &str| -> Result<Vec<Input>, InputError> {
         let pattern =
             glob::Pattern::new(text).map_err(|source| InputError::Pattern { pattern: text.into(), source })?;
-        Ok(files.iter().filter(|path| pattern.matches(&file_name(path))).cloned().collect())
+        Ok(files.iter().filter(|path| pattern.matches(&file_name(path))).cloned().map(Input::unseen).collect())
     };
     let mut found = matching(pattern.unwrap_or(CHECKPOINT_PATTERN))?;
     if found.is_empty() && pattern.is_none() {
-        for path in &files {
-            if is_checkpoint(path, options) {
-                found.push(path.clone());
-            }
-        }
+        found = files.into_par_iter().filter_map(|path| checkpoint(path, options)).collect();
     }
     if found.is_empty() {
         return Err(InputError::Empty { folder: folder.to_path_buf(), pattern: pattern.map(String::from) });
@@ -110,23 +132,27 @@ fn in_folder(folder: &Path, pattern: Option<&str>, options: &LocateOptions) -> R
     Ok(found)
 }
 
-/// Whether a file in a folder is meant. A broken file is: it must become an error and not a gap.
-fn is_checkpoint(path: &Path, options: &LocateOptions) -> bool {
-    let name = file_name(path);
+/// A file in a folder, if it is meant. A broken file is: it must become an error and not a gap.
+fn checkpoint(path: PathBuf, options: &LocateOptions) -> Option<Input> {
+    let name = file_name(&path);
     if [".part", ".partial", ".articles.parquet", ".meta.json", ".manifest.json"]
         .iter()
         .any(|suffix| name.ends_with(suffix))
     {
-        return false;
+        return None;
     }
-    let Ok(format) = detect(path) else { return false };
-    if format.store_files(path).metadata.is_some_and(|metadata| metadata.exists()) {
-        return false;
+    let format = detect(&path).ok()?;
+    if format.store_files(&path).metadata.is_some_and(|metadata| metadata.exists()) {
+        return None;
     }
-    match format.locate(path, options) {
-        Ok(located) => !matches!(located.kind, ArrayKind::Store { .. }),
-        // A pickled list: articles.
-        Err(FormatError::Locate { source: LocateError::NoDict { .. }, .. }) => false,
+    let found = Sighting::of(&path, options);
+    let is_meant = match &found {
+        Ok(found) => !matches!(found.kind(), ArrayKind::Store { .. }),
+        // A pickled list: articles. A compressed file of anything else.
+        Err(CheckpointError::Format(
+            FormatError::Locate { source: LocateError::NoDict { .. }, .. } | FormatError::Unknown { .. },
+        )) => false,
         Err(_) => true,
-    }
+    };
+    is_meant.then_some(Input { path, found: Some(found) })
 }

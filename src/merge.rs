@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use crate::build::{Built, build};
-use crate::checkpoint::{Checkpoint, CheckpointError, file_name};
-use crate::copy::{Source, memory_per_thread, piece_rows};
+use crate::checkpoint::file_name;
+use crate::copy::{CopyError, Source, memory_per_thread, piece_rows};
 use crate::error::Error;
 use crate::identity::Identity;
 use crate::inputs;
@@ -145,20 +145,22 @@ pub(crate) fn plan(options: &MergeOptions, observer: Observer<'_>) -> Result<Pla
     let locate = LocateOptions { key: options.key.clone(), scratch };
     let files = inputs::find(&options.inputs, options.pattern.as_deref(), &locate)?;
     let ranges = match &options.ranges {
-        Some(path) => Ranges::read(path, &files)?,
+        Some(path) => Ranges::read(path, &files.iter().map(|file| file.path.clone()).collect::<Vec<_>>())?,
         None => Ranges::default(),
     };
     let checkpoints = files
-        .par_iter()
-        .map(|path| {
-            let checkpoint = match ranges.start_of(path) {
-                Some(start) => Checkpoint::open_at(path, &locate, start)?,
-                None => Checkpoint::open(path, &locate)?,
-            };
+        .into_par_iter()
+        .map(|file| {
+            // A compressed file may take long.
+            if observer.cancel.is_cancelled() {
+                return Err(CopyError::Cancelled.into());
+            }
+            let start = ranges.start_of(&file.path);
+            let checkpoint = file.open(&locate, start)?;
             checkpoint.check_payload()?;
             Ok(checkpoint)
         })
-        .collect::<Vec<Result<_, CheckpointError>>>();
+        .collect::<Vec<Result<_, Error>>>();
     // Not collected as one result: the first bad file is named in the order of the names, not of the threads.
     let checkpoints = checkpoints.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(Plan::verify(checkpoints, options.rows, options.dim)?)
@@ -173,7 +175,8 @@ pub fn dry_run(options: &MergeOptions, observer: Observer<'_>) -> Result<DryRun,
     let plan = plan(options, observer)?;
     if let Some(part) = articles_part(options, &plan, None)? {
         observer.progress.begin(Phase::Articles, 0, 0);
-        part.check_count(articles::read(&part.path, &mut |_| ControlFlow::Continue(()))?)?;
+        let scratch = folder_of(&options.output);
+        part.check_count(articles::read(&part.path, scratch, &mut |_| ControlFlow::Continue(()))?)?;
     }
     let changes = old_store(options, &plan)?.map(|old| old.changes);
     let readers = plan.parts().iter().map(|part| part.checkpoint.payload.memory()).max().unwrap_or(0);

@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use embstore_formats::{ArrayKind, ArrayMeta, Checksum, Fields, Format, FormatError, LocateOptions, Payload, detect};
+use embstore_formats::{
+    ArrayKind, ArrayMeta, Checksum, Fields, Format, FormatError, LocateOptions, Located, Payload, detect,
+};
 use memmap2::Mmap;
 use ndarray::ArrayView2;
 use serde_json::{Value, json};
@@ -46,6 +48,16 @@ impl Store {
         let identity = Identity::at(path)?;
         let format = detect(path)?;
         let located = format.locate(path, &LocateOptions::default())?;
+        Self::of(path, format, identity, located)
+    }
+
+    /// The store that was located at `path`.
+    pub(crate) fn of(
+        path: &Path,
+        format: &'static dyn Format,
+        identity: Identity,
+        located: Located,
+    ) -> Result<Self, Error> {
         let wrong = |what: String| Error::Store { path: path.to_path_buf(), what };
         let files = format.store_files(path);
         let (metadata, articles) = match located.kind {

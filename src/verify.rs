@@ -139,8 +139,9 @@ impl Told<'_> {
 /// Counts the articles and measures their file, or their content where the store holds them itself.
 fn articles_of(store: &Store, problems: &mut Vec<String>) -> Result<Option<ArticlesWritten>, Error> {
     let Some(path) = store.articles() else { return Ok(None) };
+    let scratch = embstore_formats::LocateOptions::default().scratch;
     let mut content = ContentHasher::default();
-    let count = match articles::read(path, &mut |article| {
+    let count = match articles::read(path, &scratch, &mut |article| {
         content.update(article);
         ControlFlow::Continue(())
     }) {

@@ -219,7 +219,7 @@ fn articles_go_along() {
     options.articles = Some(write_articles(&workshop, 40_000));
     let report = merge(&options, Observer::none()).expect("merged");
     let mut seen = Vec::new();
-    let read = articles::read(&workshop.path("w.articles.parquet"), &mut |article| {
+    let read = articles::read(&workshop.path("w.articles.parquet"), &std::env::temp_dir(), &mut |article| {
         seen.push((article.id.to_string(), article.title.to_string(), article.url.to_string()));
         std::ops::ControlFlow::Continue(())
     });

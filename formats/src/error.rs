@@ -129,6 +129,9 @@ impl FormatError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
+            FormatError::Io { source, .. } if is_out_of_descriptors(source) => {
+                "allow more open files (ulimit -n): every compressed input keeps one open".into()
+            }
             FormatError::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => "check the path".into(),
                 io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder".into(),
@@ -151,4 +154,10 @@ impl FormatError {
             FormatError::Shrunk { .. } => "something writes to the file: let it finish, then run it again".into(),
         }
     }
+}
+
+/// Whether the process, or the whole system, has too many files open.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

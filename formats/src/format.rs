@@ -29,6 +29,7 @@ use crate::safetensors::Safetensors;
 use crate::target::{Layout, StoreFiles, Target};
 #[cfg(feature = "containers")]
 use crate::torch::Torch;
+use crate::unpacked::Unpacked;
 #[cfg(feature = "zarr")]
 use crate::zarr::Zarr;
 
@@ -51,6 +52,32 @@ pub trait Format: fmt::Debug + Sync {
     /// # Errors
     /// Where the file is broken, unsafe, or holds no array that can be used.
     fn locate(&self, path: &Path, options: &LocateOptions) -> Result<Located, FormatError>;
+    /// As [`Format::locate`], of a file that is open already and is not the one at `path`: what that one unpacks to.
+    /// Positions count from its start; regions name `path`.
+    ///
+    /// # Errors
+    /// As [`Format::locate`]; [`FormatError::NoRows`] where a format needs files by their names.
+    fn locate_file(&self, _file: &File, path: &Path, _options: &LocateOptions) -> Result<Located, FormatError> {
+        Err(FormatError::NoRows {
+            path: path.to_path_buf(),
+            what: format!("holds {} data, which is not read out of a compressed file", self.name()),
+            hint: "unpack it first".into(),
+        })
+    }
+    /// As [`Format::describe`], of a file as in [`Format::locate_file`].
+    ///
+    /// # Errors
+    /// Where the file is broken or unsafe.
+    fn describe_file(&self, _file: &File, _path: &Path, _options: &LocateOptions) -> Result<Fields, FormatError> {
+        Ok(Fields::new())
+    }
+    /// Unpacks a file that is compressed as a whole; `None` where this format is no compression.
+    ///
+    /// # Errors
+    /// Where the file is broken, or there is no room for what it holds.
+    fn unpack(&self, _path: &Path, _options: &LocateOptions) -> Result<Option<Unpacked>, FormatError> {
+        Ok(None)
+    }
     /// The plain values of a file that [`Format::locate`] finds no usable rows in.
     ///
     /// # Errors
@@ -265,6 +292,14 @@ pub(crate) fn recognise(probe: &Probe) -> Result<&'static dyn Format, (String, &
     }
 }
 
+/// Whether what a file unpacks to may be of use: an array container that is not compressed again, or articles.
+#[cfg(feature = "containers")]
+pub(crate) fn recognise_unpacked(probe: &Probe) -> bool {
+    let is_lines = probe.head.trim_ascii_start().starts_with(b"{");
+    let mut others = FORMATS.iter().filter(|format| format.name() != Compressed.name());
+    is_lines || probe.head.starts_with(b"PAR1") || others.any(|format| format.detect(probe) != Confidence::No)
+}
+
 fn first_bytes(head: &[u8]) -> String {
     head.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
@@ -284,6 +319,7 @@ fn foreign(probe: &Probe) -> Option<(&'static str, &'static str)> {
         (b"BZh", "bzip2 data", UNPACK),
         (b"\xfd7zXZ\0", "xz data", UNPACK),
         (b"\x04\x22\x4d\x18", "lz4 data", UNPACK),
+        (b"ZF0x", "a compressed file of joblib 0.9 or older", "load it with joblib.load and save it with np.save"),
         (b"PK\x03\x04", "a zip file (.npz or a PyTorch file)", RESAVE),
         (b"PAR1", "a Parquet file", RESAVE),
         (b"ARROW1", "an Arrow file", RESAVE),
@@ -296,6 +332,9 @@ fn foreign(probe: &Probe) -> Option<(&'static str, &'static str)> {
     if probe.head.len() > 9 && probe.head[8] == b'{' && u64::from_le_bytes(probe.head[..8].try_into().ok()?) < probe.len
     {
         return Some(("a safetensors file", RESAVE));
+    }
+    if probe.head.get(257..262) == Some(b"ustar") {
+        return Some(("a tar archive", UNPACK));
     }
     TABLE.iter().find(|(magic, ..)| probe.head.starts_with(magic)).map(|(_, found, hint)| (*found, *hint))
 }

@@ -50,6 +50,7 @@ mod safetensors;
 mod target;
 #[cfg(feature = "containers")]
 mod torch;
+mod unpacked;
 #[cfg(feature = "zarr")]
 mod zarr;
 
@@ -64,3 +65,4 @@ pub use format::{
 pub use region::{Region, Regions};
 pub use rows::{BlockDecoder, BlockRows, CodedRows, Payload, RowReader, narrow, widen};
 pub use target::{CHUNK_ROWS, ChunkSink, Codec, Compression, Layout, Parts, StoreFiles, Target};
+pub use unpacked::Unpacked;

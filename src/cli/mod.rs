@@ -168,6 +168,7 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(error.exit_code() as u8);
         }
     };
+    allow_open_files();
     watch_signals();
     let output = Output { json: cli.common.json, quiet: cli.common.quiet };
     let reporter = Reporter::new(if cli.common.quiet { ProgressMode::None } else { cli.common.progress });
@@ -226,6 +227,14 @@ fn watch_signals() {
     };
     // Without a handler the signal ends the process, and the journal still makes the work resumable.
     let _ = ctrlc::set_handler(handler);
+}
+
+/// As many open files as this process may have: a compressed input keeps one open.
+fn allow_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // A system that refuses leaves the limit as it is; too many files are then an error of their own.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// `SOURCE_DATE_EPOCH`: the time that reproducible builds put in place of now.

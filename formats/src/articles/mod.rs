@@ -18,7 +18,7 @@ pub use parquet::{ParquetArticles, parquet_count};
 
 use crate::checksum::Checksum;
 use crate::error::FormatError;
-use crate::format::{Format, Probe, recognise};
+use crate::format::{Format, LocateOptions, Probe, recognise};
 use crate::pickle::{PickleError, PickleFormat};
 
 /// The keys of an article, in the order in which stores hold them.
@@ -166,20 +166,49 @@ impl ArticlesError {
 /// Hands every article of `path` to `visit`, in order, until it breaks off; returns how many were handed over.
 ///
 /// The format is told by content: Parquet, JSON lines, a store that holds its articles itself, or else a pickle of a
-/// list of dicts, or of a dict that has such a list under `articles` (a merged pickle).
+/// list of dicts, or of a dict that has such a list under `articles` (a merged pickle). A compressed file is unpacked into
+/// a nameless one in the folder `scratch` before.
 ///
 /// # Errors
 /// [`FormatError::Articles`] with the index or line of the culprit.
-pub fn read(path: &Path, visit: &mut dyn FnMut(Article<'_>) -> ControlFlow<()>) -> Result<u64, FormatError> {
+pub fn read(
+    path: &Path,
+    scratch: &Path,
+    visit: &mut dyn FnMut(Article<'_>) -> ControlFlow<()>,
+) -> Result<u64, FormatError> {
     let probe = Probe::of(path)?;
+    if let Ok(format) = recognise(&probe) {
+        let options = LocateOptions { scratch: scratch.to_path_buf(), ..LocateOptions::default() };
+        if let Some(unpacked) = format.unpack(path, &options)? {
+            let clone = unpacked.file().try_clone();
+            let probe = Probe::of_file(unpacked.file()).map_err(FormatError::io("read", path))?;
+            return read_file(clone.map_err(FormatError::io("open", path))?, &probe, path, true, visit);
+        }
+    }
     let file = File::open(path).map_err(FormatError::io("open", path))?;
+    read_file(file, &probe, path, false, visit)
+}
+
+/// From an open file, which is the one at `path` or what that one unpacks to.
+fn read_file(
+    file: File,
+    probe: &Probe,
+    path: &Path,
+    is_unpacked: bool,
+    visit: &mut dyn FnMut(Article<'_>) -> ControlFlow<()>,
+) -> Result<u64, FormatError> {
     if probe.head.starts_with(b"PAR1") {
         parquet::read(file, visit).map_err(|source| source.at(path))
     } else if probe.head.trim_ascii_start().starts_with(b"{") {
         jsonl::read(file, path, visit)
     } else {
-        match recognise(&probe) {
-            Ok(format) if format.name() != PickleFormat.name() => format.articles(path, visit),
+        match recognise(probe) {
+            Ok(format) if format.name() == PickleFormat.name() => pickle::read(file, path, visit),
+            Ok(format) if is_unpacked => {
+                let got = format!("{} data in a compressed file", format.name());
+                Err(ArticlesError::NotAList { got }.at(path))
+            }
+            Ok(format) => format.articles(path, visit),
             _ => pickle::read(file, path, visit),
         }
     }

@@ -47,10 +47,13 @@ impl Format for Npy {
         if probe.head.starts_with(MAGIC) { Confidence::Yes } else { Confidence::No }
     }
 
-    fn locate(&self, path: &Path, _options: &LocateOptions) -> Result<Located, FormatError> {
-        let file = File::open(path).map_err(FormatError::io("open", path))?;
+    fn locate(&self, path: &Path, options: &LocateOptions) -> Result<Located, FormatError> {
+        self.locate_file(&File::open(path).map_err(FormatError::io("open", path))?, path, options)
+    }
+
+    fn locate_file(&self, file: &File, path: &Path, _options: &LocateOptions) -> Result<Located, FormatError> {
         let len = file.metadata().map_err(FormatError::io("read", path))?.len();
-        let header = header::read(&file, len).map_err(|source| match source {
+        let header = header::read(file, len).map_err(|source| match source {
             NpyError::Read(source) => FormatError::Io { action: "read", path: path.to_path_buf(), source },
             source => FormatError::Npy { path: path.to_path_buf(), source },
         })?;

@@ -114,14 +114,22 @@ impl Format for PickleFormat {
     }
 
     fn locate(&self, path: &Path, options: &LocateOptions) -> Result<Located, FormatError> {
+        self.locate_file(&open(path)?, path, options)
+    }
+
+    fn locate_file(&self, file: &File, path: &Path, options: &LocateOptions) -> Result<Located, FormatError> {
         let mut lists = StoreLists::default();
-        let pickle = scan_file(path, &mut lists)?;
+        let pickle = scan_file(file, path, &mut lists)?;
         located(&pickle, lists, path, &options.key)
             .map_err(|source| FormatError::Locate { path: path.to_path_buf(), source })
     }
 
-    fn describe(&self, path: &Path, _options: &LocateOptions) -> Result<Fields, FormatError> {
-        let pickle = scan_file(path, &mut KeepAll)?;
+    fn describe(&self, path: &Path, options: &LocateOptions) -> Result<Fields, FormatError> {
+        self.describe_file(&open(path)?, path, options)
+    }
+
+    fn describe_file(&self, file: &File, path: &Path, _options: &LocateOptions) -> Result<Fields, FormatError> {
+        let pickle = scan_file(file, path, &mut KeepAll)?;
         let root = pickle.tree.root();
         Ok(match pickle.tree.to_json(root) {
             Value::Object(fields) if pickle.tree.type_name(root) == "dict" => fields,
@@ -139,8 +147,12 @@ impl Format for PickleFormat {
     }
 }
 
-fn scan_file(path: &Path, sink: &mut dyn ItemSink) -> Result<Pickle, FormatError> {
-    let file = File::open(path).map_err(FormatError::io("open", path))?;
+fn open(path: &Path) -> Result<File, FormatError> {
+    File::open(path).map_err(FormatError::io("open", path))
+}
+
+fn scan_file(file: &File, path: &Path, sink: &mut dyn ItemSink) -> Result<Pickle, FormatError> {
+    let file = file.try_clone().map_err(FormatError::io("open", path))?;
     let source = FileSource::new(file).map_err(FormatError::io("read", path))?;
     scan(&source, sink).map_err(|source| FormatError::Pickle { path: path.to_path_buf(), source })
 }
