@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [input, output] = paths.as_slice() else { return Err("usage: articles INPUT OUTPUT.parquet".into()) };
     let mut sink = Box::new(ParquetArticles::create(output)?);
     let mut failed = None;
-    read(input, &mut |article| match sink.push(article) {
+    read(input, &std::env::temp_dir(), &mut |article| match sink.push(article) {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => {
             failed = Some(error);

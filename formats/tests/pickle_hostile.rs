@@ -254,6 +254,7 @@ fn no_file_is_whole_that_was_cut() {
         "pickle/py311np2/ckpt_meta_all.p5.pkl",
         "pickle/py27np116/ckpt_meta_all.p0.pkl",
         "pickle/py27np116/ckpt_meta_all.p1.pkl",
+        "containers/ck.joblib",
     ] {
         let file = read(name);
         for len in 0..file.len() {
