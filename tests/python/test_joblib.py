@@ -110,7 +110,9 @@ def test_articles_behind_an_array(tmp_path, protocol):
     items = articles(count)
     for i, item in enumerate(items):
         item["url"] = items[i - 3000]["url"] if i >= 3000 and i % 40 == 0 else item["url"]
-    made = {"first": matrix(500, 64, seed=1), "articles": items, "second": matrix(500, 64, seed=2), "end": items[-5]["title"]}
+        if i % 7 == 0:
+            item["vector"] = np.full(5, 0xFF, np.uint8)  # no opcodes
+    made = {"first": matrix(50, 4, seed=1), "articles": items, "second": matrix(500, 64, seed=2), "end": items[-5]["title"]}
     joblib.dump(made, tmp_path / "w.joblib", protocol=protocol)
     dump(tmp_path / "in.pkl", checkpoint(matrix(count, 4), 0))
     succeeds("merge", tmp_path / "in.pkl", "-o", tmp_path / "s.npy", "--articles", tmp_path / "w.joblib")

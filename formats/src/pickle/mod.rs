@@ -19,7 +19,7 @@
 //! [`scan`] reads protocols 0 to 5 in one pass. A 48 MB checkpoint costs two reads of 4 KiB: one before its payload and
 //! one behind it. The result is a [`Tree`] of plain values (numbers, texts, containers, dates, numpy scalars) in which
 //! an array is a [`PickledArray`]: its dtype, its shape and a [`PayloadSpan`]. In protocols 0 to 2 the payload is
-//! spelled as text; [`Decoder`] gives back its bytes. `joblib.dump` writes raw arrays between the opcodes: see `joblib.rs`.
+//! spelled as text; [`Decoder`] gives back its bytes. `joblib.dump` writes raw arrays between the opcodes: `joblib.rs`.
 //!
 //! **Accepted** are calls of an exact list of names (`allow.rs`), read for what they mean and never made. A name that is
 //! only mentioned is kept as a name. Arrays of any dtype are located; those that no store takes say what they hold
