@@ -93,7 +93,7 @@ impl Input {
 pub fn find(inputs: &[PathBuf], pattern: Option<&str>, options: &LocateOptions) -> Result<Vec<Input>, InputError> {
     let mut files = Vec::new();
     for input in inputs {
-        if input.is_dir() {
+        if input.is_dir() && !is_container(input) {
             files.extend(in_folder(input, pattern, options)?);
         } else {
             files.push(Input::unseen(input.clone()));
@@ -108,11 +108,16 @@ pub fn find(inputs: &[PathBuf], pattern: Option<&str>, options: &LocateOptions) 
     Ok(files)
 }
 
+/// Whether a folder is itself what others keep in a file (Zarr).
+fn is_container(folder: &Path) -> bool {
+    folder.is_dir() && detect(folder).is_ok()
+}
+
 fn in_folder(folder: &Path, pattern: Option<&str>, options: &LocateOptions) -> Result<Vec<Input>, InputError> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(FormatError::io("list", folder))? {
         let path = entry.map_err(FormatError::io("list", folder))?.path();
-        if path.is_file() && !file_name(&path).starts_with('.') {
+        if (path.is_file() || is_container(&path)) && !file_name(&path).starts_with('.') {
             files.push(path);
         }
     }
