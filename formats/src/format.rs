@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -199,6 +200,25 @@ pub struct Probe {
     pub len: u64,
     /// Where it lies, if it is a folder.
     pub folder: Option<PathBuf>,
+    /// Where the signature of HDF5 is: at its start, or behind a block of the user's at a power of two from 512 on.
+    pub hdf5: Option<u64>,
+}
+
+const HDF5_SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
+/// A block of the user's in front of HDF5 data is a few lines of text, or what MATLAB writes there.
+const LARGEST_USER_BLOCK: u64 = 1 << 20;
+
+fn hdf5_signature(file: &File, len: u64) -> io::Result<Option<u64>> {
+    let mut at = 0;
+    let mut found = [0; 8];
+    while at + 8 <= len && at <= LARGEST_USER_BLOCK {
+        file.read_exact_at(&mut found, at)?;
+        if found == *HDF5_SIGNATURE {
+            return Ok(Some(at));
+        }
+        at = (at * 2).max(512);
+    }
+    Ok(None)
 }
 
 impl Probe {
@@ -210,7 +230,7 @@ impl Probe {
         let file = File::open(path).map_err(FormatError::io("open", path))?;
         let metadata = file.metadata().map_err(FormatError::io("read", path))?;
         if metadata.is_dir() {
-            return Ok(Probe { head: Vec::new(), len: 0, folder: Some(path.to_path_buf()) });
+            return Ok(Probe { head: Vec::new(), len: 0, folder: Some(path.to_path_buf()), hdf5: None });
         }
         Self::of_file(&file).map_err(FormatError::io("read", path))
     }
@@ -219,11 +239,12 @@ impl Probe {
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn of_file(file: &File) -> std::io::Result<Self> {
+    pub fn of_file(file: &File) -> io::Result<Self> {
         let len = file.metadata()?.len();
         let mut head = vec![0; 512.min(len as usize)];
         file.read_exact_at(&mut head, 0)?;
-        Ok(Probe { head, len, folder: None })
+        let hdf5 = hdf5_signature(file, len)?;
+        Ok(Probe { head, len, folder: None, hdf5 })
     }
 }
 
@@ -269,7 +290,7 @@ pub fn format_for_extension(path: &Path) -> Option<&'static dyn Format> {
 pub fn detect(path: &Path) -> Result<&'static dyn Format, FormatError> {
     let probe = Probe::of(path)?;
     recognise(&probe).map_err(|unknown| match probe.folder {
-        Some(_) => FormatError::io("read", path)(std::io::ErrorKind::IsADirectory.into()),
+        Some(_) => FormatError::io("read", path)(io::ErrorKind::IsADirectory.into()),
         None => FormatError::Unknown { path: path.to_path_buf(), found: unknown.0, hint: unknown.1 },
     })
 }

@@ -1,9 +1,50 @@
-//! HDF5.
+//! HDF5, and embstore's own store in it.
+//!
+//! ```text
+//! 89 "HDF" 0d 0a 1a 0a │ superblock │ … object headers, heaps, trees …           at byte 0, 512, 1024, 2048 …
+//!
+//! a store:     0      superblock v0, root group, header of /embeddings (layout: contiguous, at 4096)
+//!              4096   rows × columns floats, little-endian
+//!              behind articles/id, articles/title, articles/url (texts), attributes of the root group
+//! in chunks:   the same, /embeddings in chunks of whole rows, filtered (see `filters`)
+//! ```
+//!
+//! Specification: <https://docs.hdfgroup.org/hdf5/v1_14/_f_m_t3.html>.
+//!
+//! Accepted: two-dimensional datasets of float16, bfloat16, float32 or float64, either byte order, in one run (a region),
+//! within the header, in chunks of any shape without a filter or with shuffle, deflate, fletcher32, LZ4 or zstd, or not
+//! written yet (their fill value). Refused: other filters, by their names; virtual and external datasets and links into
+//! other files, whose changes nobody would notice; other types and shapes.
+//!
+//! The attributes of the root group and of the dataset are the fields beside the rows. A store has one more,
+//! `embstore_keys`, which is written last: without it a file is a bare array (see `attributes`).
+//!
+//! All metadata is read and written by the HDF5 library, which has one lock for the whole process and more bugs on
+//! hostile files than can be checked from here. Rows never pass through it where they lie in one run.
 
-use std::path::Path;
+mod articles;
+mod attributes;
+mod blocks;
+mod chunked;
+mod contiguous;
+mod filters;
+mod listing;
+mod locate;
+mod raw;
 
+use std::ffi::OsString;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use crate::array::ArrayMeta;
+use crate::articles::Article;
+use crate::dtype::Dtype;
 use crate::error::FormatError;
-use crate::format::{Confidence, Format, LocateOptions, Located, Probe};
+use crate::format::{Confidence, Fields, Format, LocateOptions, Located, Probe, Writes};
+use crate::target::{Layout, Target};
+
+/// The dataset of a store's rows.
+const MATRIX: &str = "embeddings";
 
 /// HDF5.
 #[derive(Debug)]
@@ -18,11 +59,53 @@ impl Format for Hdf5 {
         &["h5", "hdf5"]
     }
 
-    fn detect(&self, _probe: &Probe) -> Confidence {
-        Confidence::No
+    fn detect(&self, probe: &Probe) -> Confidence {
+        if probe.hdf5.is_some() { Confidence::Yes } else { Confidence::No }
     }
 
-    fn locate(&self, path: &Path, _options: &LocateOptions) -> Result<Located, FormatError> {
-        Err(FormatError::Container { path: path.to_path_buf(), what: "cannot be read yet".into(), hint: "wait" })
+    fn locate(&self, path: &Path, options: &LocateOptions) -> Result<Located, FormatError> {
+        locate::locate(path, options)
     }
+
+    fn describe(&self, path: &Path, _options: &LocateOptions) -> Result<Fields, FormatError> {
+        locate::describe(path)
+    }
+
+    fn articles(&self, path: &Path, visit: &mut dyn FnMut(Article<'_>) -> ControlFlow<()>) -> Result<u64, FormatError> {
+        articles::read(path, visit)
+    }
+
+    fn writes(&self) -> Writes {
+        Writes::Stores
+    }
+
+    fn create(&self, path: &Path, array: ArrayMeta, layout: &Layout) -> Result<Box<dyn Target>, FormatError> {
+        layout.check_unversioned(path, self.name(), &[Dtype::Float16, Dtype::Float32])?;
+        if layout.shard_rows.is_some() {
+            let (path, what) = (path.to_path_buf(), "HDF5 has no shards".into());
+            return Err(FormatError::Layout { path, what, hint: "leave out --shard-rows" });
+        }
+        Ok(match layout.compression.is_some() || layout.chunk_rows.is_some() {
+            true => Box::new(chunked::ChunkedStore::create(path, array, layout)?),
+            false => Box::new(contiguous::ContiguousStore::create(path, array)?),
+        })
+    }
+}
+
+/// What the library says, as an error about a file.
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(hdf5::Error) -> FormatError {
+    let path = path.to_path_buf();
+    move |error| FormatError::Container {
+        path,
+        what: format!("{what} as HDF5: {error}"),
+        hint: "check that nothing else writes to it and that the disk is not full; if it is damaged, fetch it again",
+    }
+}
+
+/// A file of its own beside a staged one.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".");
+    name.push(suffix);
+    name.into()
 }
