@@ -119,12 +119,9 @@ impl Store {
         self.articles.as_deref()
     }
 
-    /// The checksum of the bytes before the rows, where they lie in one run.
+    /// The checksum of what tells where the rows lie: of the bytes before them, or of a document beside them.
     pub(crate) fn header(&self) -> Result<Option<Checksum>, FormatError> {
-        match &self.payload {
-            Payload::Raw(regions) => Checksum::of_header(regions),
-            Payload::Blocks(_) | Payload::Coded(_) => Ok(None),
-        }
+        self.format.header(&self.path, &self.payload)
     }
 
     /// Maps the matrix. Rows are read from disk as they are touched.

@@ -14,6 +14,7 @@ use crate::array::ArrayMeta;
 #[cfg(feature = "containers")]
 use crate::arrow::Arrow;
 use crate::articles::{Article, ArticlesError};
+use crate::checksum::Checksum;
 #[cfg(feature = "containers")]
 use crate::compressed::Compressed;
 use crate::error::FormatError;
@@ -85,6 +86,16 @@ pub trait Format: fmt::Debug + Sync {
     /// Where the file is broken or unsafe.
     fn describe(&self, _path: &Path, _options: &LocateOptions) -> Result<Fields, FormatError> {
         Ok(Fields::new())
+    }
+    /// The checksum of what tells a reader where the rows of a store lie, as [`Target::header`] had it.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn header(&self, _path: &Path, payload: &Payload) -> Result<Option<Checksum>, FormatError> {
+        match payload {
+            Payload::Raw(regions) => Checksum::of_header(regions),
+            Payload::Blocks(_) | Payload::Coded(_) => Ok(None),
+        }
     }
     /// Hands the articles of a store of this format, where it holds them itself, to `visit` in row order.
     ///
@@ -192,7 +203,7 @@ pub enum Confidence {
 }
 
 /// The first bytes of a file, or the fact that it is a folder.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Probe {
     /// Up to 512 bytes from the start; none of a folder.
     pub head: Vec<u8>,

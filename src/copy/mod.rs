@@ -15,6 +15,7 @@ mod transfer;
 mod turn;
 mod writeback;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -193,8 +194,22 @@ pub(crate) fn copy(
     if observer.cancel.is_cancelled() {
         return Err(CopyError::Cancelled);
     }
+    folders_unchanged(sources)?;
     pieces.extend(landed.into_iter().map(|piece| (piece.row, piece)));
     Ok(pieces)
+}
+
+/// Folders are looked through once, when all their rows have been read: a file of theirs may be anywhere in them.
+fn folders_unchanged(sources: &[Source<'_>]) -> Result<(), CopyError> {
+    let folders: BTreeMap<&PathBuf, &Source<'_>> =
+        sources.iter().filter(|source| source.identity.is_folder()).map(|source| (&source.path, source)).collect();
+    for (path, source) in folders {
+        if Identity::at(path)? != source.identity {
+            let rows = (source.store_row, source.store_row + source.rows);
+            return Err(CopyError::SourceChanged { path: path.clone(), rows });
+        }
+    }
+    Ok(())
 }
 
 struct Run<'a> {

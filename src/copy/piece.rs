@@ -7,7 +7,6 @@ use embstore_formats::{Dtype, FormatError, Hasher, RowReader, narrow};
 use super::destination::Destination;
 use super::task::Piece;
 use super::{CopyError, Source};
-use crate::identity::Identity;
 use crate::journal::{Narrowing, PieceRecord};
 use crate::quality::Meter;
 
@@ -63,7 +62,7 @@ impl<'a> Worker<'a> {
             _ => open(index, source)?,
         };
         let changed = || CopyError::SourceChanged { path: source.path.clone(), rows: (row, row + rows) };
-        let unchanged = |file: &File| Identity::of(file).is_ok_and(|identity| identity == source.identity);
+        let unchanged = |file: &File| source.identity.is_of(file);
         if !unchanged(&opened.file) {
             return Err(changed());
         }

@@ -110,7 +110,7 @@ fn is_zlib(head: &[u8]) -> bool {
     let Ok(step) = decoder.step(head, &mut out) else { return false };
     let whole = step.ended || step.read == head.len() || step.written == out.len();
     out.truncate(step.written);
-    let probe = Probe { len: if step.ended { step.written as u64 } else { u64::MAX }, head: out, folder: None };
+    let probe = Probe { len: if step.ended { step.written as u64 } else { u64::MAX }, head: out, ..Probe::default() };
     whole && step.written > 0 && recognise_unpacked(&probe)
 }
 
