@@ -122,7 +122,7 @@ def kill_once(job: Job, delay: float, naps: int, tally: Tally) -> None:
 def truthful(job: Job) -> None:
     """Whatever stands under the target's name with its metadata must verify."""
     record = job.store.with_suffix(".meta.json")
-    whole = job.store.exists() and (job.store.suffix == ".pkl" or record.exists())
+    whole = job.store.exists() and (job.store.suffix != ".npy" or record.exists())
     if whole and not job.partial.exists():
         subprocess.run([str(job.binary), "verify", str(job.store), "--quiet"], check=True, stdout=subprocess.DEVNULL)
 
@@ -162,7 +162,8 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--threads", default="1")
-    parser.add_argument("--format", default="npy", choices=["npy", "pickle"])
+    parser.add_argument("--format", default="npy", choices=["npy", "pickle", "zarr"])
+    parser.add_argument("--compression", help="of Zarr's chunks")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dir", type=Path, help="where to work (default: a temporary folder)")
     default = Path(__file__).resolve().parents[1] / "target" / "release" / "embstore"
@@ -173,7 +174,9 @@ def main() -> int:
         write_checkpoints(home / "embeddings", args.rows, args.dim, files=16)
         write_articles(home / "wikipedia.pkl", args.rows, text_bytes=200)
         flags = ["--threads", args.threads, "--articles", home / "wikipedia.pkl"]
-        name = {"npy": "s.npy", "pickle": "s.pkl"}[args.format]
+        if args.compression:
+            flags += ["--compression", args.compression]
+        name = {"npy": "s.npy", "pickle": "s.pkl", "zarr": "s.zarr"}[args.format]
         job = Job(args.binary, home / "embeddings", home / "out", name, flags)
         began = time.perf_counter()
         tally = campaign(job, args.kills, args.seed, log=lambda line: print(line, flush=True))
