@@ -76,7 +76,12 @@ pub fn info(path: &Path, key: &str) -> Result<Info, Error> {
     };
     let located = match located {
         Ok(located) => located,
-        Err(error @ (FormatError::Locate { .. } | FormatError::Npy { .. } | FormatError::NoRows { .. })) => {
+        Err(
+            error @ (FormatError::Locate { .. }
+            | FormatError::Npy { .. }
+            | FormatError::NoRows { .. }
+            | FormatError::NoFloats { .. }),
+        ) => {
             return Ok(Info {
                 path: path.to_path_buf(),
                 kind: Kind::Other,

@@ -153,9 +153,11 @@ fn checkpoint(path: PathBuf, options: &LocateOptions) -> Option<Input> {
     let found = Sighting::of(&path, options);
     let is_meant = match &found {
         Ok(found) => !matches!(found.kind(), ArrayKind::Store { .. }),
-        // A pickled list: articles. A compressed file of anything else.
+        // A pickled list, a table without floats: articles. A compressed file of anything else.
         Err(CheckpointError::Format(
-            FormatError::Locate { source: LocateError::NoDict { .. }, .. } | FormatError::Unknown { .. },
+            FormatError::Locate { source: LocateError::NoDict { .. }, .. }
+            | FormatError::NoFloats { .. }
+            | FormatError::Unknown { .. },
         )) => false,
         Err(_) => true,
     };

@@ -50,6 +50,7 @@ fn precious(path: &Path) -> Option<&'static str> {
     match detect(path).ok()?.locate(path, &LocateOptions::default()) {
         Ok(located) if located.kind == ArrayKind::Field => Some("a checkpoint"),
         Err(FormatError::Locate { source: LocateError::NoDict { .. }, .. }) => Some("a pickled list, perhaps articles"),
+        Err(FormatError::NoFloats { .. }) => Some("a table without embeddings, perhaps articles"),
         _ => None,
     }
 }

@@ -86,6 +86,14 @@ pub enum FormatError {
         /// What to do about it.
         hint: String,
     },
+    /// A sound table without a single column of floats: articles perhaps, but no rows.
+    #[error("{}: has no column of floats; it has {what}", path.display())]
+    NoFloats {
+        /// The file.
+        path: PathBuf,
+        /// The columns that are there.
+        what: String,
+    },
     /// A format has no place for what is asked of it.
     #[error("{}: {what}", path.display())]
     Layout {
@@ -146,6 +154,7 @@ impl FormatError {
             | FormatError::Container { hint, .. }
             | FormatError::Layout { hint, .. } => (*hint).into(),
             FormatError::NoRows { hint, .. } => hint.clone(),
+            FormatError::NoFloats { .. } => "give the file that holds the embeddings".into(),
             FormatError::Pickle { source, .. } => source.hint().to_string(),
             FormatError::Locate { source, .. } => source.hint(),
             FormatError::Npy { source, .. } => source.hint(),

@@ -340,6 +340,7 @@ fn first_bytes(head: &[u8]) -> String {
 fn foreign(probe: &Probe) -> Option<(&'static str, &'static str)> {
     const UNPACK: &str = "unpack it first";
     const RESAVE: &str = "save it again as a pickle or with np.save";
+    const STREAM: &str = "write it as a file: feather.write_feather(pyarrow.ipc.open_stream(FILE).read_all(), NEW)";
     /// First bytes, what has them, what to do.
     const TABLE: &[(&[u8], &str, &str)] = &[
         (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch the file: git lfs pull"),
@@ -355,6 +356,12 @@ fn foreign(probe: &Probe) -> Option<(&'static str, &'static str)> {
         (b"PK\x03\x04", "a zip file (.npz or a PyTorch file)", RESAVE),
         (b"PAR1", "a Parquet file", RESAVE),
         (b"ARROW1", "an Arrow file", RESAVE),
+        (b"\xff\xff\xff\xff", "an Arrow stream", STREAM),
+        (
+            b"FEA1",
+            "a Feather file of version 1",
+            "write it again: feather.write_feather(feather.read_table(FILE), NEW)",
+        ),
         (b"\x89HDF", "an HDF5 file", RESAVE),
         (b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", "a PyTorch file (legacy)", RESAVE),
     ];

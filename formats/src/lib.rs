@@ -47,6 +47,8 @@ pub mod pickle;
 mod region;
 mod rows;
 mod safetensors;
+#[cfg(feature = "containers")]
+mod tabular;
 mod target;
 #[cfg(feature = "containers")]
 mod torch;

@@ -15,6 +15,8 @@ use std::path::Path;
 
 pub use content::ContentHasher;
 pub use parquet::{ParquetArticles, parquet_count};
+#[cfg(feature = "containers")]
+pub(crate) use parquet::{read as read_parquet, read_group as read_parquet_group};
 
 use crate::checksum::Checksum;
 use crate::error::FormatError;

@@ -10,9 +10,12 @@ use bytes::Bytes;
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+#[cfg(feature = "containers")]
+use parquet::file::reader::RowGroupReader;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::record::Field;
+use parquet::record::reader::RowIter;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::Type;
 
@@ -23,7 +26,7 @@ use crate::error::FormatError;
 /// Articles in a row group, of which one is held in memory.
 const GROUP_ROWS: usize = 16_384;
 
-pub(super) fn read(file: File, visit: &mut dyn FnMut(Article<'_>) -> ControlFlow<()>) -> Result<u64, ArticlesError> {
+pub(crate) fn read(file: File, visit: &mut dyn FnMut(Article<'_>) -> ControlFlow<()>) -> Result<u64, ArticlesError> {
     let reader = SerializedFileReader::new(file)?;
     let schema = reader.metadata().file_metadata().schema();
     let columns = schema.get_fields();
@@ -37,8 +40,21 @@ pub(super) fn read(file: File, visit: &mut dyn FnMut(Article<'_>) -> ControlFlow
         })
         .collect::<Result<Vec<_>, _>>()?;
     let projection = Type::group_type_builder(schema.name()).with_fields(wanted).build()?;
+    read_rows(reader.get_row_iter(Some(projection))?, visit)
+}
+
+/// The same for one row group of a file of [`ParquetArticles`].
+#[cfg(feature = "containers")]
+pub(crate) fn read_group(
+    group: &dyn RowGroupReader,
+    visit: &mut dyn FnMut(Article<'_>) -> ControlFlow<()>,
+) -> Result<u64, ArticlesError> {
+    read_rows(group.get_row_iter(None)?, visit)
+}
+
+fn read_rows(rows: RowIter<'_>, visit: &mut dyn FnMut(Article<'_>) -> ControlFlow<()>) -> Result<u64, ArticlesError> {
     let mut count = 0;
-    for row in reader.get_row_iter(Some(projection))? {
+    for row in rows {
         let row = row?;
         let mut values = [const { String::new() }; 3];
         for (name, field) in row.get_column_iter() {
@@ -89,6 +105,7 @@ pub struct ParquetArticles {
     path: PathBuf,
     writer: SerializedFileWriter<Checksummed<BufWriter<File>>>,
     columns: [Column; 3],
+    group_rows: usize,
     count: u64,
 }
 
@@ -105,12 +122,17 @@ impl ParquetArticles {
     /// # Errors
     /// Where it cannot be created.
     pub fn create(path: &Path) -> Result<Self, FormatError> {
+        Self::in_groups(path, GROUP_ROWS)
+    }
+
+    /// The same, with this many articles in a row group, all of which are held in memory.
+    pub(crate) fn in_groups(path: &Path, group_rows: usize) -> Result<Self, FormatError> {
         let file = File::create(path).map_err(FormatError::io("create", path))?;
         let out = Checksummed { inner: BufWriter::with_capacity(1 << 18, file), hasher: Hasher::default() };
         let writer = schema()
             .and_then(|schema| SerializedFileWriter::new(out, schema, Arc::new(properties())))
             .map_err(|source| ArticlesError::Parquet(source).at(path))?;
-        Ok(ParquetArticles { path: path.to_path_buf(), writer, columns: Default::default(), count: 0 })
+        Ok(ParquetArticles { path: path.to_path_buf(), writer, columns: Default::default(), group_rows, count: 0 })
     }
 
     fn write_group(&mut self) -> Result<(), parquet::errors::ParquetError> {
@@ -157,7 +179,7 @@ impl ArticleSink for ParquetArticles {
             column.ends.push(column.bytes.len());
         }
         self.count += 1;
-        if self.columns[0].ends.len() == GROUP_ROWS {
+        if self.columns[0].ends.len() >= self.group_rows {
             self.write_group().map_err(|source| ArticlesError::Parquet(source).at(&self.path))?;
         }
         Ok(())
