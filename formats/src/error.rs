@@ -145,6 +145,7 @@ impl FormatError {
                 io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder".into(),
                 io::ErrorKind::IsADirectory => "this is a folder: name a file in it".into(),
                 io::ErrorKind::NotADirectory => "a file is where a folder should be: move it out of the way".into(),
+                io::ErrorKind::InvalidData => "the file is damaged: fetch it again or re-run that worker".into(),
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "free some space, then run it again".into()
                 }

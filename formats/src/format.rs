@@ -211,25 +211,8 @@ pub struct Probe {
     pub len: u64,
     /// Where it lies, if it is a folder.
     pub folder: Option<PathBuf>,
-    /// Where the signature of HDF5 is: at its start, or behind a block of the user's at a power of two from 512 on.
-    pub hdf5: Option<u64>,
-}
-
-const HDF5_SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
-/// A block of the user's in front of HDF5 data is a few lines of text, or what MATLAB writes there.
-const LARGEST_USER_BLOCK: u64 = 1 << 20;
-
-fn hdf5_signature(file: &File, len: u64) -> io::Result<Option<u64>> {
-    let mut at = 0;
-    let mut found = [0; 8];
-    while at + 8 <= len && at <= LARGEST_USER_BLOCK {
-        file.read_exact_at(&mut found, at)?;
-        if found == *HDF5_SIGNATURE {
-            return Ok(Some(at));
-        }
-        at = (at * 2).max(512);
-    }
-    Ok(None)
+    /// The file itself, for a format that cannot tell by the first bytes; none of a folder.
+    pub(crate) file: Option<File>,
 }
 
 impl Probe {
@@ -241,7 +224,7 @@ impl Probe {
         let file = File::open(path).map_err(FormatError::io("open", path))?;
         let metadata = file.metadata().map_err(FormatError::io("read", path))?;
         if metadata.is_dir() {
-            return Ok(Probe { head: Vec::new(), len: 0, folder: Some(path.to_path_buf()), hdf5: None });
+            return Ok(Probe { head: Vec::new(), len: 0, folder: Some(path.to_path_buf()), file: None });
         }
         Self::of_file(&file).map_err(FormatError::io("read", path))
     }
@@ -254,12 +237,12 @@ impl Probe {
         let len = file.metadata()?.len();
         let mut head = vec![0; 512.min(len as usize)];
         file.read_exact_at(&mut head, 0)?;
-        let hdf5 = hdf5_signature(file, len)?;
-        Ok(Probe { head, len, folder: None, hdf5 })
+        Ok(Probe { head, len, folder: None, file: Some(file.try_clone()?) })
     }
 }
 
-/// Every format that embstore knows.
+/// Every format that embstore knows. Of two that are sure of a file the later one has it: the length with which a
+/// safetensors file begins may look like any other format's magic number, and what follows it like none.
 pub static FORMATS: &[&dyn Format] = &[
     &Npy,
     #[cfg(feature = "zarr")]
@@ -267,7 +250,6 @@ pub static FORMATS: &[&dyn Format] = &[
     #[cfg(feature = "hdf5")]
     &Hdf5,
     &PickleFormat,
-    &Safetensors,
     #[cfg(feature = "containers")]
     &Parquet,
     #[cfg(feature = "containers")]
@@ -278,6 +260,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &Torch,
     #[cfg(feature = "containers")]
     &Compressed,
+    &Safetensors,
 ];
 
 /// The format with this name.
@@ -341,6 +324,10 @@ fn foreign(probe: &Probe) -> Option<(&'static str, &'static str)> {
     const UNPACK: &str = "unpack it first";
     const RESAVE: &str = "save it again as a pickle or with np.save";
     const STREAM: &str = "write it as a file: feather.write_feather(pyarrow.ipc.open_stream(FILE).read_all(), NEW)";
+    #[cfg(feature = "containers")]
+    const ZIP: (&str, &str) = ("a zip file, and neither .npz nor from torch.save", UNPACK);
+    #[cfg(not(feature = "containers"))]
+    const ZIP: (&str, &str) = ("a zip file (.npz or a PyTorch file)", RESAVE);
     /// First bytes, what has them, what to do.
     const TABLE: &[(&[u8], &str, &str)] = &[
         (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch the file: git lfs pull"),
@@ -353,7 +340,7 @@ fn foreign(probe: &Probe) -> Option<(&'static str, &'static str)> {
         (b"\xfd7zXZ\0", "xz data", UNPACK),
         (b"\x04\x22\x4d\x18", "lz4 data", UNPACK),
         (b"ZF0x", "a compressed file of joblib 0.9 or older", "load it with joblib.load and save it with np.save"),
-        (b"PK\x03\x04", "a zip file (.npz or a PyTorch file)", RESAVE),
+        (b"PK\x03\x04", ZIP.0, ZIP.1),
         (b"PAR1", "a Parquet file", RESAVE),
         (b"ARROW1", "an Arrow file", RESAVE),
         (b"\xff\xff\xff\xff", "an Arrow stream", STREAM),
@@ -367,10 +354,6 @@ fn foreign(probe: &Probe) -> Option<(&'static str, &'static str)> {
     ];
     if probe.len == 0 {
         return Some(("empty", "fetch it again or re-run that worker"));
-    }
-    if probe.head.len() > 9 && probe.head[8] == b'{' && u64::from_le_bytes(probe.head[..8].try_into().ok()?) < probe.len
-    {
-        return Some(("a safetensors file", RESAVE));
     }
     if probe.head.get(257..262) == Some(b"ustar") {
         return Some(("a tar archive", UNPACK));

@@ -47,6 +47,10 @@ pub mod pickle;
 mod region;
 mod rows;
 mod safetensors;
+// Safetensors alone have no texts among their elements.
+#[cfg_attr(not(feature = "containers"), allow(dead_code))]
+mod scalar;
+mod span;
 #[cfg(feature = "containers")]
 mod tabular;
 mod target;
@@ -55,6 +59,8 @@ mod torch;
 mod unpacked;
 #[cfg(feature = "zarr")]
 mod zarr;
+#[cfg(feature = "containers")]
+mod zip;
 
 pub use array::ArrayMeta;
 pub use checksum::{Checksum, Hasher};

@@ -33,7 +33,10 @@ mod locate;
 mod raw;
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io;
 use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::array::ArrayMeta;
@@ -60,7 +63,8 @@ impl Format for Hdf5 {
     }
 
     fn detect(&self, probe: &Probe) -> Confidence {
-        if probe.hdf5.is_some() { Confidence::Yes } else { Confidence::No }
+        let found = probe.file.as_ref().is_some_and(|file| has_signature(file, probe.len).unwrap_or(false));
+        if found { Confidence::Yes } else { Confidence::No }
     }
 
     fn locate(&self, path: &Path, options: &LocateOptions) -> Result<Located, FormatError> {
@@ -108,4 +112,21 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.push(".");
     name.push(suffix);
     name.into()
+}
+
+const SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
+/// A block of the user's in front of HDF5 data is a few lines of text, or what MATLAB writes there.
+const LARGEST_USER_BLOCK: u64 = 1 << 20;
+
+/// Whether HDF5 data begin at the start, or behind a block of the user's at a power of two from 512 on.
+fn has_signature(file: &File, len: u64) -> io::Result<bool> {
+    let (mut at, mut found) = (0, [0; 8]);
+    while at + 8 <= len && at <= LARGEST_USER_BLOCK {
+        file.read_exact_at(&mut found, at)?;
+        if found == *SIGNATURE {
+            return Ok(true);
+        }
+        at = (at * 2).max(512);
+    }
+    Ok(false)
 }

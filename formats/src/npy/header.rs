@@ -1,8 +1,6 @@
 //! The header: a Python dict literal with three keys.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read};
 
 use crate::array::ArrayMeta;
 use crate::dtype::{ByteOrder, Dtype, Order};
@@ -26,6 +24,9 @@ pub enum NpyError {
         /// Length of the file.
         len: u64,
     },
+    /// Other bytes than those of `.npy` data.
+    #[error("does not begin with \\x93NUMPY")]
+    Magic,
     /// A version that numpy does not write.
     #[error("version {major}.{minor} at byte 6 is not one of 1.0, 2.0 and 3.0")]
     Version {
@@ -89,36 +90,46 @@ impl NpyError {
 
 /// A parsed header.
 #[derive(Debug)]
-pub(super) struct Header {
-    descr: String,
+pub(crate) struct Header {
+    /// Element type as numpy writes it, for example `<f4`.
+    pub(crate) descr: String,
     fortran_order: bool,
-    shape: Vec<u64>,
-    /// Byte at which the payload starts.
-    pub(super) payload: u64,
+    pub(crate) shape: Vec<u64>,
+    /// Bytes before the payload.
+    pub(crate) payload: u64,
 }
 
-pub(super) fn read(file: &File, len: u64) -> Result<Header, NpyError> {
-    let truncated = NpyError::Truncated { len };
-    if len < 12 {
-        return Err(truncated);
+/// Reads the header of the `.npy` data that `source` begins with, of which there are `len` bytes.
+pub(crate) fn read(source: &mut dyn Read, len: u64) -> Result<Header, NpyError> {
+    let mut fill = |bytes: &mut [u8]| {
+        source.read_exact(bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => NpyError::Truncated { len },
+            _ => NpyError::Read(error),
+        })
+    };
+    let mut start = [0; 10];
+    fill(&mut start)?;
+    if !start.starts_with(MAGIC) {
+        return Err(NpyError::Magic);
     }
-    let mut start = [0; 12];
-    file.read_exact_at(&mut start, 0)?;
-    debug_assert!(start.starts_with(MAGIC));
     let (major, minor) = (start[6], start[7]);
     let (at, header_len) = match (major, minor) {
         (1, 0) => (10, u64::from(u16::from_le_bytes([start[8], start[9]]))),
-        (2 | 3, 0) => (12, u64::from(u32::from_le_bytes([start[8], start[9], start[10], start[11]]))),
+        (2 | 3, 0) => {
+            let mut upper = [0; 2];
+            fill(&mut upper)?;
+            (12, u64::from(u32::from_le_bytes([start[8], start[9], upper[0], upper[1]])))
+        }
         _ => return Err(NpyError::Version { major, minor }),
     };
     if header_len > HEADER_LIMIT {
         return Err(NpyError::HeaderLength { len: header_len });
     }
     if at + header_len > len {
-        return Err(truncated);
+        return Err(NpyError::Truncated { len });
     }
     let mut bytes = vec![0; header_len as usize];
-    file.read_exact_at(&mut bytes, at)?;
+    fill(&mut bytes)?;
     parse(&String::from_utf8_lossy(&bytes), at + header_len)
 }
 
@@ -152,7 +163,7 @@ fn parse(text: &str, payload: u64) -> Result<Header, NpyError> {
 
 impl Header {
     /// The array, if stores can take it.
-    pub(super) fn array(&self) -> Result<ArrayMeta, NpyError> {
+    pub(crate) fn array(&self) -> Result<ArrayMeta, NpyError> {
         let unusable = || NpyError::Dtype { descr: self.descr.clone() };
         let (byte_order, code) = match self.descr.split_at_checked(1) {
             Some(("<", code)) => (ByteOrder::Little, code),

@@ -20,12 +20,15 @@ use std::fs::File;
 use std::path::Path;
 
 pub use header::NpyError;
+#[cfg(feature = "containers")]
+pub(crate) use header::{Header, read as read_header};
 
 use crate::array::ArrayMeta;
 use crate::dtype::Dtype;
 use crate::error::FormatError;
 use crate::format::{ArrayKind, Confidence, Fields, Format, LocateOptions, Located, Probe, Writes};
 use crate::region::Region;
+use crate::span::FileSpan;
 use crate::target::{Layout, StoreFiles, Target};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -53,7 +56,7 @@ impl Format for Npy {
 
     fn locate_file(&self, file: &File, path: &Path, _options: &LocateOptions) -> Result<Located, FormatError> {
         let len = file.metadata().map_err(FormatError::io("read", path))?.len();
-        let header = header::read(file, len).map_err(|source| match source {
+        let header = header::read(&mut FileSpan::new(file, 0, len), len).map_err(|source| match source {
             NpyError::Read(source) => FormatError::Io { action: "read", path: path.to_path_buf(), source },
             source => FormatError::Npy { path: path.to_path_buf(), source },
         })?;

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use crate::format::{ArrayKind, Confidence, Fields, Format, LocateOptions, Locate
 use crate::pickle::Coding;
 use crate::region::Region;
 use crate::rows::{CodedRows, Payload};
+use crate::span::FileSpan;
 use crate::target::{Layout, Target};
 
 /// The pickle format: checkpoints of any protocol to read, the legacy dict to write.
@@ -279,24 +279,7 @@ impl CodedRows for CodedPayload {
     }
 
     fn decoder(&self, file: File) -> Result<Box<dyn Read + Send>, FormatError> {
-        let encoded = Span { file, at: self.span.offset, left: self.span.encoded_len };
+        let encoded = FileSpan::new(file, self.span.offset, self.span.encoded_len);
         Ok(Box::new(self.span.decoder(encoded)))
-    }
-}
-
-/// The bytes of one span, by positioned reads: the file's own cursor may be shared.
-struct Span {
-    file: File,
-    at: u64,
-    left: u64,
-}
-
-impl Read for Span {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let len = out.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let read = self.file.read_at(&mut out[..len], self.at)?;
-        self.at += read as u64;
-        self.left -= read as u64;
-        Ok(read)
     }
 }
