@@ -212,7 +212,7 @@ pub struct Probe {
     /// Where it lies, if it is a folder.
     pub folder: Option<PathBuf>,
     /// The file itself, for a format that cannot tell by the first bytes; none of a folder.
-    pub(crate) file: Option<File>,
+    pub file: Option<File>,
 }
 
 impl Probe {

@@ -135,7 +135,8 @@ fn unpacked<'a>(archive: &'a Archive, member: &Member, data: u64) -> Box<dyn Rea
 /// Which member holds the rows: the one of that name, or else the only one that could.
 fn choose(entries: &[Entry<'_>], key: &str, path: &Path, notes: &mut Vec<String>) -> Result<usize, FormatError> {
     let no_rows = |what: String, hint: String| FormatError::NoRows { path: path.to_path_buf(), what, hint };
-    let Some(found) = entries.iter().position(|entry| entry.name == key) else {
+    let member = format!("{key}.npy");
+    let Some(found) = entries.iter().position(|entry| entry.member.name == member) else {
         let usable = |entry: &Entry<'_>| entry.array().is_some_and(|array| array.is_ok());
         let mut candidates = entries.iter().enumerate().filter(|(_, entry)| usable(entry));
         if let (Some((only, entry)), None) = (candidates.next(), candidates.next())

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use super::node::Shown;
+use super::tensors::{self, Torch};
 
 /// What it means to call a global, or to name it as a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(super) enum Meaning {
     Dtype,
     /// A numpy scalar.
     Scalar,
+    /// One of PyTorch's, in its own files.
+    Torch(Torch),
     /// A class of arrays, by the name that messages use.
     ArrayClass(&'static str),
     /// The element type of `ml_dtypes`.
@@ -53,7 +56,11 @@ impl Meaning {
     /// Whether NEWOBJ, OBJ and INST may make one: it is a class and not a function.
     pub(super) fn is_class(self) -> bool {
         use Meaning::{Encode, FromBuffer, Reconstruct, Reconstructor, Scalar};
-        !matches!(self, Reconstruct | FromBuffer | Scalar | Encode | Reconstructor)
+        match self {
+            Reconstruct | FromBuffer | Scalar | Encode | Reconstructor => false,
+            Meaning::Torch(torch) => torch.is_class(),
+            _ => true,
+        }
     }
 }
 
@@ -127,6 +134,8 @@ struct Global {
 #[derive(Debug, Default)]
 pub(super) struct Globals {
     all: Vec<Global>,
+    /// PyTorch's names have a meaning.
+    pub(super) torch: bool,
     ids: HashMap<Box<[u8]>, u32>,
 }
 
@@ -153,7 +162,11 @@ impl Globals {
             return Err(GlobalFault::TooMany);
         }
         let id = self.all.len() as u32;
-        self.all.push(Global { name: format!("{module}.{name}").into(), meaning: meaning(module, name) });
+        let meaning = match meaning(module, name) {
+            Meaning::Unknown if self.torch => tensors::meaning(module, name),
+            meaning => meaning,
+        };
+        self.all.push(Global { name: format!("{module}.{name}").into(), meaning });
         self.ids.insert(spelled.into(), id);
         Ok(id)
     }

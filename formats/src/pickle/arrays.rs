@@ -162,7 +162,7 @@ impl Machine<'_> {
         needed.ok_or_else(|| self.lying("its shape is beyond any file"))
     }
 
-    fn shape(&self, shape: NodeId) -> Result<Vec<u64>, PickleError> {
+    pub(super) fn shape(&self, shape: NodeId) -> Result<Vec<u64>, PickleError> {
         let dims: Vec<NodeId> = match self.tree.node(shape) {
             Node::Tuple(_) => self.tree.items(shape).take(MOST_DIMENSIONS + 1).collect(),
             _ => vec![shape],

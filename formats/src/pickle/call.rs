@@ -54,6 +54,7 @@ impl Machine<'_> {
             (Meaning::FromBuffer, args) => return self.array_from_buffer(args).map(Some),
             (Meaning::Dtype, args) => self.dtype(args),
             (Meaning::Scalar, args) => return self.scalar(global, args),
+            (Meaning::Torch(torch), args) => return self.torch(torch, global, args),
             (Meaning::Encode, &[text, codec]) if self.tree.text(codec).is_some_and(|name| name == "latin1") => {
                 self.encode(text)
             }
@@ -163,7 +164,7 @@ impl Machine<'_> {
     }
 
     /// The items of a container, for another one.
-    fn copy(&mut self, items: NodeId) -> Option<Kids> {
+    pub(super) fn copy(&mut self, items: NodeId) -> Option<Kids> {
         let from = *self.tree.node(items).kids()?;
         if let Node::Dict(_) = self.tree.node(items) {
             return None;

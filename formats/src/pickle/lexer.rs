@@ -168,7 +168,8 @@ impl<'a> Lexer<'a> {
             b'b' => Op::Build,
             0x98 => Op::ReadonlyBuffer,
             0x97 => return Err(PickleError::OutOfBand { offset: self.at }),
-            b'P' | b'Q' => {
+            b'Q' => Op::PersistentId,
+            b'P' => {
                 return Err(PickleError::RefusedOpcode { what: "a persistent id", offset: self.at });
             }
             0x82..=0x84 => {

@@ -23,8 +23,11 @@ use crate::target::{Layout, Target};
 #[derive(Debug)]
 pub struct PickleFormat;
 
+/// The first pickle of a PyTorch file from before 1.6, which is no more than a number.
+pub(crate) const LEGACY_TORCH: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+
 /// The fields that say which rows a checkpoint holds, and who made them.
-const CHECKPOINT_KEYS: [&str; 5] = ["start_index", "end_index", "cluster_id", "gpu_id", "model"];
+pub(crate) const CHECKPOINT_KEYS: [&str; 5] = ["start_index", "end_index", "cluster_id", "gpu_id", "model"];
 
 /// A sound pickle whose rows cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +104,7 @@ impl Format for PickleFormat {
 
     fn detect(&self, probe: &Probe) -> Confidence {
         match probe.head.as_slice() {
+            head if head.starts_with(LEGACY_TORCH) => Confidence::No,
             [0x80, 0..=5, ..] => Confidence::Yes,
             // Protocols 0 and 1 have no magic: the opcodes with which CPython starts a value.
             [
@@ -239,7 +243,7 @@ fn located(pickle: &Pickle, lists: StoreLists, path: &Path, key: &str) -> Result
 }
 
 /// The array as rows; its payload length has been checked by the scanner where it is raw.
-fn rows(array: &PickledArray, path: &Path, key: &str) -> Result<(ArrayMeta, Payload), LocateError> {
+pub(crate) fn rows(array: &PickledArray, path: &Path, key: &str) -> Result<(ArrayMeta, Payload), LocateError> {
     let (dtype, byte_order) = match &array.dtype {
         ElementType::Float(dtype, byte_order) => (*dtype, *byte_order),
         ElementType::Other(name) => return Err(LocateError::Dtype { key: key.into(), got: name.clone() }),

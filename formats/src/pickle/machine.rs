@@ -13,6 +13,7 @@ use super::scan::Pickle;
 use super::source::Source;
 use super::stack::{MOST_STACKED, Slot};
 use super::stream::{ItemSink, Streams};
+use super::tensors::Storages;
 use super::tree::Tree;
 
 /// Bytes of all tables together.
@@ -34,20 +35,25 @@ pub(super) struct Machine<'a> {
     pub(super) marks: Vec<u32>,
     pub(super) memo: Memo,
     pub(super) streams: Streams<'a>,
+    /// Where storages lie, if this is the pickle of a PyTorch file.
+    pub(super) storages: Option<&'a dyn Storages>,
     protocol: u8,
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(source: &'a dyn Source, sink: &'a mut dyn ItemSink) -> Self {
+    pub(super) fn new(source: &'a dyn Source, sink: &'a mut dyn ItemSink, storages: Option<&'a dyn Storages>) -> Self {
+        let mut tree = Tree::new();
+        tree.globals.torch = storages.is_some();
         Machine {
             source,
             sink,
             lexer: Lexer::new(source, 0),
-            tree: Tree::new(),
+            tree,
             stack: Vec::new(),
             marks: Vec::new(),
             memo: Memo::new(),
             streams: Streams::default(),
+            storages,
             protocol: 0,
         }
     }
@@ -220,6 +226,7 @@ impl<'a> Machine<'a> {
                 self.touch(target)?;
                 self.build(target.id(), state)?;
             }
+            Op::PersistentId => self.persistent_id()?,
             Op::ReadonlyBuffer => {
                 self.top()?;
             }

@@ -26,8 +26,9 @@
 //! ([`ElementType::Other`]).
 //!
 //! **Refused** are calls of any other name, wherever the result would go; persistent ids, extension codes and
-//! out-of-band buffers, which need the program that wrote the file; joblib's pickles within pickles and its side
-//! files; arrays whose payload does not fit their shape; one key with two arrays; and whatever ends before its STOP.
+//! out-of-band buffers, which need the program that wrote the file (but for PyTorch's own: `tensors.rs`); joblib's
+//! pickles within pickles and its side files; arrays whose payload does not fit their shape; one key with two arrays; and
+//! whatever ends before its STOP.
 //!
 //! **Bounded**: lengths are compared with the file before anything is sought or stored, nothing recurses, and values
 //! beyond a few dozen MiB end the scan. A list of millions of articles stays within that: see [`ItemSink`].
@@ -63,6 +64,7 @@ mod scan;
 mod source;
 mod stack;
 mod stream;
+mod tensors;
 mod text;
 mod tree;
 mod values;
@@ -72,9 +74,15 @@ mod write;
 pub use decode::{Coding, Decoder, PayloadSpan};
 pub use error::PickleError;
 pub use item::ItemRef;
+#[cfg(feature = "containers")]
+pub(crate) use locate::{CHECKPOINT_KEYS, LEGACY_TORCH, rows};
 pub use locate::{LocateError, PickleFormat};
 pub use node::NodeId;
+#[cfg(feature = "containers")]
+pub(crate) use scan::scan_torch;
 pub use scan::{Pickle, scan};
 pub use source::{FileSource, Source};
 pub use stream::{ItemSink, KeepAll};
+#[cfg(feature = "containers")]
+pub(crate) use tensors::{Storages, TENSOR};
 pub use tree::{ElementType, PickledArray, Tree};

@@ -94,5 +94,7 @@ pub(super) enum Op {
     Inst,
     Obj,
     Build,
+    /// The id is on the stack.
+    PersistentId,
     ReadonlyBuffer,
 }

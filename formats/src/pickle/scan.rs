@@ -4,6 +4,8 @@ use super::error::PickleError;
 use super::machine::Machine;
 use super::source::Source;
 use super::stream::ItemSink;
+#[cfg(feature = "containers")]
+use super::tensors::Storages;
 use super::tree::Tree;
 
 /// A pickle that was read to its STOP opcode.
@@ -24,5 +26,15 @@ pub struct Pickle {
 /// # Errors
 /// Anything but a complete pickle of known calls: see [`PickleError`]. Items may have been handed over before.
 pub fn scan(source: &dyn Source, sink: &mut dyn ItemSink) -> Result<Pickle, PickleError> {
-    Machine::new(source, sink).run()
+    Machine::new(source, sink, None).run()
+}
+
+/// As [`scan`], for the pickle of a PyTorch file, which names tensors whose bytes lie in `storages`.
+#[cfg(feature = "containers")]
+pub(crate) fn scan_torch(
+    source: &dyn Source,
+    sink: &mut dyn ItemSink,
+    storages: &dyn Storages,
+) -> Result<Pickle, PickleError> {
+    Machine::new(source, sink, Some(storages)).run()
 }

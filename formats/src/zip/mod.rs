@@ -30,8 +30,8 @@ pub(crate) use inflate::Inflate;
 use crate::error::FormatError;
 use crate::format::Probe;
 
-/// Bytes of a central directory: some 150,000 members.
-pub(crate) const LONGEST_DIRECTORY: u64 = 16 << 20;
+/// Bytes of a central directory: some 80,000 members.
+pub(crate) const LONGEST_DIRECTORY: u64 = 8 << 20;
 
 const DAMAGED: &str = "the file is damaged or was made by hand: fetch it again, or save it again";
 
