@@ -49,6 +49,8 @@ impl Description {
         put("store_id", json!(store_id(self.array, self.checksum, articles)));
         put("row_range", json!([self.row_range.start, self.row_range.end]));
         let mut matrix = measured(self.checksum);
+        // The checksum is of the float32 that the rows are read as, also where they are stored as something narrower.
+        matrix["bytes"] = json!(self.array.payload_bytes());
         if let Some(header) = self.header {
             matrix["header"] = measured(header);
         }

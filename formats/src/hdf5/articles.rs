@@ -8,7 +8,8 @@ use hdf5::{Dataset, File};
 use crate::articles::{Article, ArticleSink, ArticlesError, ArticlesWritten, ContentHasher, KEYS};
 use crate::error::FormatError;
 
-use super::raw::{self, Storage, Texts};
+use super::raw::{self, Storage};
+use super::transfer::{self, Texts};
 use super::{failed, locate};
 
 /// The group of the datasets.
@@ -43,7 +44,8 @@ pub(super) fn read(path: &Path, visit: &mut dyn FnMut(Article<'_>) -> ControlFlo
     let mut seen = 0;
     while seen < total {
         let rows = READ_BATCH.min(total - seen);
-        let read = |column: &Dataset| raw::dataset_texts(column, seen, rows).map_err(failed("cannot be read", path));
+        let read =
+            |column: &Dataset| transfer::dataset_texts(column, seen, rows).map_err(failed("cannot be read", path));
         let [ids, titles, urls] = [read(&columns[0])?, read(&columns[1])?, read(&columns[2])?];
         for ((id, title), url) in ids.iter().zip(&titles).zip(&urls) {
             let text = |key: usize, bytes| {
@@ -93,7 +95,7 @@ impl Hdf5Articles {
 
     fn flush(&mut self) -> Result<(), FormatError> {
         for (dataset, texts) in &mut self.columns {
-            raw::write_texts(dataset, self.written, texts).map_err(failed("cannot be written", &self.path))?;
+            transfer::write_texts(dataset, self.written, texts).map_err(failed("cannot be written", &self.path))?;
             texts.clear();
         }
         self.written += self.buffered.0;

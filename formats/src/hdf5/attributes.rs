@@ -17,6 +17,7 @@ use crate::dtype::{ByteOrder, Dtype};
 use crate::format::Fields;
 
 use super::raw::{self, Element};
+use super::transfer;
 
 /// The attribute that names the others and their kinds.
 pub(super) const KEYS: &str = "embstore_keys";
@@ -55,11 +56,13 @@ fn value(attribute: &Attribute) -> Option<Value> {
     let dtype = attribute.dtype().ok()?;
     let (element, count) = (raw::element(&dtype), space.size());
     let values: Vec<Value> = match element {
-        Element::Text => raw::attribute_texts(attribute, MOST_TEXTS).ok()?.iter().map(|text| lossy(text)).collect(),
+        Element::Text => {
+            transfer::attribute_texts(attribute, MOST_TEXTS).ok()?.iter().map(|text| lossy(text)).collect()
+        }
         Element::Other(_) => return None,
         _ if count > MOST_NUMBERS => return None,
         _ => {
-            let bytes = raw::attribute_bytes(attribute, MOST_BYTES).ok()?;
+            let bytes = transfer::attribute_bytes(attribute, MOST_BYTES).ok()?;
             bytes.chunks_exact(dtype.size().max(1)).map(|bytes| plain(element, bytes)).collect()
         }
     };
@@ -126,7 +129,7 @@ pub(super) fn write_metadata(root: &Group, metadata: &Fields) -> hdf5::Result<()
         let kind = if write_value(root, key, value)? { VALUE } else { JSON };
         keys.insert(key.clone(), kind.into());
     }
-    raw::write_attribute_text(root, KEYS, &Value::Object(keys).to_string())
+    transfer::write_attribute_text(root, KEYS, &Value::Object(keys).to_string())
 }
 
 /// Whether the attribute is the value itself, and not its JSON text.
@@ -138,9 +141,9 @@ fn write_value(root: &Group, key: &str, value: &Value) -> hdf5::Result<bool> {
             (_, Some(value), _) => root.new_attr::<u64>().create(key)?.write_scalar(&value)?,
             (.., value) => root.new_attr::<f64>().create(key)?.write_scalar(&value.unwrap_or(f64::NAN))?,
         },
-        Value::String(text) if !text.contains('\0') => raw::write_attribute_text(root, key, text)?,
+        Value::String(text) if !text.contains('\0') => transfer::write_attribute_text(root, key, text)?,
         other => {
-            raw::write_attribute_text(root, key, &other.to_string())?;
+            transfer::write_attribute_text(root, key, &other.to_string())?;
             return Ok(false);
         }
     }
@@ -151,7 +154,7 @@ fn write_value(root: &Group, key: &str, value: &Value) -> hdf5::Result<bool> {
 pub(super) fn read_metadata(root: &Group) -> Option<Result<Fields, String>> {
     let text = |name: &str| {
         let attribute = root.attr(name).ok()?;
-        let texts = raw::attribute_texts(&attribute, 1).ok()?;
+        let texts = transfer::attribute_texts(&attribute, 1).ok()?;
         String::from_utf8(texts.into_iter().next()?).ok()
     };
     let keys: Map<String, Value> = serde_json::from_str(&text(KEYS)?).ok()?;

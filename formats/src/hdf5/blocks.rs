@@ -14,6 +14,7 @@ use crate::rows::{BlockDecoder, BlockRows};
 use super::failed;
 use super::filters;
 use super::raw::{self, Placement};
+use super::transfer;
 
 /// Decoded bytes of a block, where chunks permit.
 const BLOCK_BYTES: u64 = 4 << 20;
@@ -109,7 +110,7 @@ impl BlockDecoder for Decoder {
         bytes.clear();
         bytes.resize(((rows.end - rows.start) * row_bytes) as usize, 0);
         let Placement::Chunked { chunk, fill, .. } = &self.rows.placement else {
-            let read = raw::read_rows(&self.dataset, rows.start, rows.end - rows.start, bytes);
+            let read = transfer::read_rows(&self.dataset, rows.start, rows.end - rows.start, bytes);
             return read.map_err(failed("cannot be read", &self.rows.path));
         };
         let ([height, width], cols, size) = (*chunk, self.rows.array.cols(), fill.len() as u64);
@@ -151,7 +152,7 @@ impl Decoder {
 
     fn stored(&self, at: [u64; 2]) -> Result<Option<Vec<u8>>, String> {
         let Placement::Chunked { chunk, filters, raw_edges, fill } = &self.rows.placement else { return Ok(None) };
-        let read = raw::read_chunk(&self.dataset, at, self.len);
+        let read = transfer::read_chunk(&self.dataset, at, self.len);
         let Some((mask, bytes)) = read.map_err(|error| format!("cannot be read: {error}"))? else { return Ok(None) };
         let len = (chunk[0] * chunk[1]) as usize * fill.len();
         let beyond = at[0] + chunk[0] > self.rows.array.rows() || at[1] + chunk[1] > self.rows.array.cols();

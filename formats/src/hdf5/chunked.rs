@@ -22,7 +22,7 @@ use super::articles::Hdf5Articles;
 use super::blocks::Hdf5Rows;
 use super::filters::{self, Pipeline};
 use super::raw::{self, Placement, Storage};
-use super::{MATRIX, attributes, beside, failed};
+use super::{MATRIX, attributes, beside, failed, transfer};
 
 /// HDF5 counts the bytes of a chunk in 32 bits.
 const LARGEST_CHUNK: u64 = u32::MAX as u64;
@@ -81,8 +81,8 @@ impl ChunkedStore {
         {
             for row in (0..self.array.rows()).step_by(self.chunk_rows as usize) {
                 // A chunk that cannot be read is made again, as is one that is found to be wrong.
-                if let Ok(Some((0, bytes))) = raw::read_chunk(&old, [row, 0], len) {
-                    raw::write_chunk(&dataset, [row, 0], &bytes)?;
+                if let Ok(Some((0, bytes))) = transfer::read_chunk(&old, [row, 0], len) {
+                    transfer::write_chunk(&dataset, [row, 0], &bytes)?;
                 }
             }
         }
@@ -158,7 +158,7 @@ impl ChunkSink for ChunkedStore {
     }
 
     fn store(&self, chunk: u64, encoded: Vec<u8>) -> Result<(), FormatError> {
-        self.with(|open| raw::write_chunk(&open.dataset, [chunk * self.chunk_rows, 0], &encoded))
+        self.with(|open| transfer::write_chunk(&open.dataset, [chunk * self.chunk_rows, 0], &encoded))
     }
 
     fn sync(&self, _chunks: &[u64]) -> Result<(), FormatError> {

@@ -31,6 +31,7 @@ mod filters;
 mod listing;
 mod locate;
 mod raw;
+mod transfer;
 
 use std::ffi::OsString;
 use std::fs::File;
