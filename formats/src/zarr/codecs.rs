@@ -332,13 +332,13 @@ fn transpose(bytes: &[u8], [rows, cols]: [usize; 2], size: usize) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn codecs(list: Value) -> Codecs {
+    fn codecs(list: &Value) -> Codecs {
         Codecs::v3(list.as_array().expect("list")).expect("known").0
     }
 
     #[test]
     fn columns_become_rows() {
-        let codecs = codecs(json!([{"name": "transpose", "configuration": {"order": [1, 0]}}, {"name": "bytes"}]));
+        let codecs = codecs(&json!([{"name": "transpose", "configuration": {"order": [1, 0]}}, {"name": "bytes"}]));
         assert_eq!(
             codecs.decode(vec![1, 1, 4, 4, 2, 2, 5, 5, 3, 3, 6, 6], [2, 3], 2).expect("decoded"),
             [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
@@ -361,7 +361,7 @@ mod tests {
             }
         };
         for name in ["zstd", "gzip", "lz4"] {
-            let codecs = codecs(json!(["bytes", name]));
+            let codecs = codecs(&json!(["bytes", name]));
             assert!(codecs.decode(pack(name), [4, 4], 4).is_err(), "{name}");
             assert_eq!(codecs.decode(pack(name), [1 << 9, 1 << 9], 4).expect("decoded"), big, "{name}");
             for cut in [0, 1, 5, 12] {
@@ -370,7 +370,7 @@ mod tests {
         }
         let mut blosc = vec![0u8; 32];
         blosc[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert!(codecs(json!(["bytes", "blosc"])).decode(blosc, [4, 4], 4).expect_err("refused").contains("claims"));
+        assert!(codecs(&json!(["bytes", "blosc"])).decode(blosc, [4, 4], 4).expect_err("refused").contains("claims"));
     }
 
     #[test]
