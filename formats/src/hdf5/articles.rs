@@ -8,6 +8,7 @@ use hdf5::{Dataset, File};
 use crate::articles::{Article, ArticleSink, ArticlesError, ArticlesWritten, ContentHasher, KEYS};
 use crate::error::FormatError;
 
+use super::heap::HeapTexts;
 use super::raw::{self, Storage};
 use super::transfer::{self, Texts};
 use super::{failed, locate};
@@ -41,12 +42,26 @@ pub(super) fn read(path: &Path, visit: &mut dyn FnMut(Article<'_>) -> ControlFlo
         let what = format!("{} has another shape than the other articles", other.name());
         return Err(FormatError::Container { path: path.into(), what, hint: "merge again" });
     }
+    let open = std::fs::File::open(path).map_err(FormatError::io("open", path))?;
+    let mut heaps = Vec::new();
+    for column in columns.iter().filter(|_| total > 0) {
+        let broken = |what| FormatError::Container { path: path.into(), what, hint: "merge or export it again" };
+        let elements = column.offset().ok_or_else(|| broken(format!("{} is not in one run", column.name())))?;
+        heaps.push(HeapTexts::new(&open, file.userblock(), elements).map_err(FormatError::io("read", path))?);
+    }
     let mut seen = 0;
     while seen < total {
         let rows = READ_BATCH.min(total - seen);
-        let read =
-            |column: &Dataset| transfer::dataset_texts(column, seen, rows).map_err(failed("cannot be read", path));
-        let [ids, titles, urls] = [read(&columns[0])?, read(&columns[1])?, read(&columns[2])?];
+        let mut read = |column: usize| {
+            let name = columns[column].name();
+            let damaged = |what: String| FormatError::Container {
+                path: path.into(),
+                what: format!("{name}: {what}"),
+                hint: "fetch the file again, or merge or export it again",
+            };
+            heaps[column].read(seen, rows).map_err(damaged)
+        };
+        let [ids, titles, urls] = [read(0)?, read(1)?, read(2)?];
         for ((id, title), url) in ids.iter().zip(&titles).zip(&urls) {
             let text = |key: usize, bytes| {
                 let got = || "not UTF-8".into();

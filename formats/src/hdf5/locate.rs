@@ -89,10 +89,15 @@ fn find(file: &File, path: &Path, options: &LocateOptions) -> Result<(String, Da
         }
         Ok((name, dataset, notes))
     };
-    if !key.is_empty()
-        && let Ok(dataset) = file.dataset(key)
-    {
-        return own(dataset, key.to_string(), Vec::new());
+    match file.dataset(key) {
+        Ok(dataset) => return own(dataset, key.to_string(), Vec::new()),
+        // It is there, and the library does not understand it: a newer version wrote it, or it is damaged.
+        Err(error) if file.link_exists(key) && file.group(key).is_err() => {
+            let what = format!("the dataset {key:?} cannot be opened: {error}");
+            let hint = "if it was written with libver='latest', write it with libver=('earliest', 'v110')";
+            return Err(FormatError::Container { path: path.into(), what, hint });
+        }
+        Err(_) => {}
     }
     let datasets = listing::datasets(file);
     let mut matrices = datasets.iter().filter(|found| found.matrix().is_some());

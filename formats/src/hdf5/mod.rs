@@ -28,6 +28,7 @@ mod blocks;
 mod chunked;
 mod contiguous;
 mod filters;
+mod heap;
 mod listing;
 mod locate;
 mod raw;
@@ -130,4 +131,90 @@ fn has_signature(file: &File, len: u64) -> io::Result<bool> {
         at = (at * 2).max(512);
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::format::{ArrayKind, detect};
+    use crate::rows::Payload;
+    use crate::target::{Codec, Compression, Parts};
+
+    fn metadata() -> Fields {
+        let value = json!({
+            "z first": 1, "negative": -5, "large": u64::MAX, "float": 0.1, "whole": 3.0, "yes": true, "no": false,
+            "nothing": null, "text": "Łódź", "empty": "", "nul": "a\0b", "looks like json": "[1]", "list": [1, [2.5, "x"]],
+            "object": {"b": 1, "a": {"c": []}}, "long": "x".repeat(200_000),
+        });
+        value.as_object().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_second_call_keeps_the_rows_and_cuts_off_the_rest() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s.h5");
+        let array = ArrayMeta::stored(300, 10).expect("fits");
+        let rows: Vec<u8> = (0..array.payload_bytes()).map(|i| (i % 251) as u8).collect();
+        let first = Hdf5.create(&path, array, &Layout::default()).expect("created");
+        let Parts::Regions(regions) = first.parts() else { panic!("one run") };
+        let region = regions.single().expect("one run").clone();
+        assert_eq!(region.offset % 4096, 0);
+        let empty = std::fs::metadata(&path).expect("is there").len();
+        let file = std::fs::File::options().write(true).open(&path).expect("opens");
+        file.write_all_at(&rows, region.offset).expect("written");
+        let mut sink = first.articles().expect("room for articles");
+        for _ in 0..200 {
+            sink.push(Article { id: "1", title: "half of them", url: "u" }).expect("pushed");
+        }
+        assert!(sink.finish().is_err(), "there are fewer than rows");
+        assert!(std::fs::metadata(&path).expect("is there").len() > empty);
+
+        let second = Hdf5.create(&path, array, &Layout::default()).expect("opened again");
+        assert_eq!(std::fs::metadata(&path).expect("is there").len(), empty);
+        assert_eq!(Hdf5.locate(&path, &LocateOptions::default()).expect("located").kind, ArrayKind::Bare);
+        second.finish(&metadata(), None).expect("finished");
+        let located = detect(&path).expect("known").locate(&path, &LocateOptions::default()).expect("located");
+        assert_eq!((located.kind, located.array), (ArrayKind::Store { articles: 0 }, array));
+        assert_eq!(serde_json::to_string(&located.fields).ok(), serde_json::to_string(&metadata()).ok());
+        let Payload::Raw(found) = located.payload else { panic!("one run") };
+        assert_eq!(found.single(), Some(&region));
+        let bytes = std::fs::read(&path).expect("reads");
+        assert_eq!(bytes[region.offset as usize..][..rows.len()], rows);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("reads").count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn chunks_that_were_stored_survive_a_second_call() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s.h5");
+        let array = ArrayMeta::stored(250, 10).expect("fits");
+        let compression = Some(Compression { codec: Codec::Zstd, level: None });
+        let layout = Layout { chunk_rows: Some(100), compression, ..Layout::default() };
+        let row = |first: u64, rows: u64| (first..first + rows).flat_map(|i| [i as f32; 10]).collect::<Vec<f32>>();
+        let store = |chunks: &[u64]| {
+            let target = Hdf5.create(&path, array, &layout).expect("created");
+            let Parts::Chunks(sink) = target.parts() else { panic!("chunks") };
+            for &chunk in chunks {
+                let rows = row(chunk * 100, 100.min(250 - chunk * 100));
+                let encoded = sink.encode(chunk, bytemuck::cast_slice(&rows)).expect("encoded");
+                sink.store(chunk, encoded).expect("stored");
+            }
+            sink.sync(chunks).expect("synced");
+            target
+        };
+        drop(store(&[2, 0]));
+        let target = store(&[]);
+        let Parts::Chunks(sink) = target.parts() else { panic!("chunks") };
+        let staged = sink.staged().expect("a payload");
+        let mut reader = staged.reader(std::fs::File::open(&path).expect("opens"), &path).expect("reads");
+        let mut got = vec![1.0; 2500];
+        reader.read(0, &mut got, &mut Vec::new()).expect("reads");
+        assert_eq!(got, [row(0, 100), vec![0.0; 1000], row(200, 50)].concat());
+        target.finish(&metadata(), None).expect("finished");
+        assert!(target.finish(&metadata(), None).is_err(), "only once");
+        let located = Hdf5.locate(&path, &LocateOptions::default()).expect("located");
+        assert_eq!((located.kind, located.fields), (ArrayKind::Store { articles: 0 }, metadata()));
+    }
 }

@@ -114,18 +114,6 @@ pub(super) fn attribute_texts(attribute: &Container, limit: usize) -> Result<Vec
     })
 }
 
-/// The texts from `first` on of a one-dimensional dataset whose type is text of any length.
-pub(super) fn dataset_texts(dataset: &Dataset, first: u64, count: u64) -> Result<Vec<Vec<u8>>> {
-    sync(|| {
-        let (dtype, (space, memory)) = (dataset.dtype()?, part(dataset, first, count)?);
-        let default = h5p::H5P_DEFAULT;
-        // SAFETY: all identifiers are alive; `texts` gives a buffer of one pointer per element of the memory space.
-        texts(&dtype, &memory, usize::MAX, |buffer| unsafe {
-            h5check(h5d::H5Dread(dataset.id(), dtype.id(), memory.id(), space.id(), default, buffer))
-        })
-    })
-}
-
 /// Has `read` put a pointer per element of `space` into a buffer, and copies what they point to.
 fn texts(
     dtype: &Datatype,
