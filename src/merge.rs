@@ -180,7 +180,7 @@ pub fn dry_run(options: &MergeOptions, observer: Observer<'_>) -> Result<DryRun,
     }
     let changes = old_store(options, &plan)?.map(|old| old.changes);
     let readers = plan.parts().iter().map(|part| part.checkpoint.payload.memory()).max().unwrap_or(0);
-    let chunks = format.chunk_memory(&plan.array(), &options.build.layout);
+    let chunks = format.check_layout(&options.output, &plan.array(), &options.build.layout)?;
     let memory_per_thread = memory_per_thread(plan.array().cols()) + readers + chunks;
     Ok(DryRun { plan, changes, memory_per_thread })
 }

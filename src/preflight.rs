@@ -15,6 +15,7 @@ use crate::partial::{PartialError, complete_publication, folder_of, partial_fold
 /// Everything that can be known of a job before it begins.
 pub(crate) fn check(job: &Job<'_>) -> Result<(), Error> {
     check_target(job.target, job.format, job.options.force || job.updates)?;
+    job.format.check_layout(job.target, &job.array, &job.options.layout)?;
     check_sources(job)?;
     check_space(job)
 }

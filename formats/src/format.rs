@@ -116,21 +116,26 @@ pub trait Format: fmt::Debug + Sync {
     fn store_files(&self, path: &Path) -> StoreFiles {
         StoreFiles::single(path)
     }
-    /// Bytes that each thread holds to hand over whole chunks of such a store; 0 where rows are written by position.
-    fn chunk_memory(&self, _array: &ArrayMeta, _layout: &Layout) -> u64 {
-        0
+    /// Refuses a layout that the format has no place for, before anything is made. Returns the bytes that each thread
+    /// holds to hand over whole chunks; 0 where rows are written by position.
+    ///
+    /// # Errors
+    /// [`FormatError::Layout`] says what the format lacks.
+    fn check_layout(&self, path: &Path, _array: &ArrayMeta, _layout: &Layout) -> Result<u64, FormatError> {
+        Err(FormatError::Layout {
+            path: path.to_path_buf(),
+            what: format!("embstore reads {} and does not write it", self.name()),
+            hint: "choose another format",
+        })
     }
     /// Creates, or opens again, the store at `path` with all its blocks allocated, and hands back what to fill.
     /// What an earlier call has put there stays as it is.
     ///
     /// # Errors
     /// Where the layout is not one of the format's, the file cannot be created, or the disk is full.
-    fn create(&self, path: &Path, _array: ArrayMeta, _layout: &Layout) -> Result<Box<dyn Target>, FormatError> {
-        Err(FormatError::Layout {
-            path: path.to_path_buf(),
-            what: format!("embstore reads {} and does not write it", self.name()),
-            hint: "choose another format",
-        })
+    fn create(&self, path: &Path, array: ArrayMeta, layout: &Layout) -> Result<Box<dyn Target>, FormatError> {
+        let refused = self.check_layout(path, &array, layout).err();
+        Err(refused.unwrap_or_else(|| FormatError::io("create", path)(io::ErrorKind::Unsupported.into())))
     }
 }
 

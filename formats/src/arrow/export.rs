@@ -55,7 +55,7 @@ struct State {
 
 impl ArrowExport {
     pub(super) fn create(path: &Path, array: ArrayMeta, layout: &Layout) -> Result<Self, FormatError> {
-        let chunk_rows = chunk_rows(path, "arrow", &array, layout, CHUNK)?;
+        let chunk_rows = rows_of_chunk(path, &array, layout)?;
         let options = options(path, layout)?;
         match fs::remove_file(staged_path(path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -226,7 +226,12 @@ impl ChunkSink for ArrowExport {
     }
 }
 
-fn options(path: &Path, layout: &Layout) -> Result<IpcWriteOptions, FormatError> {
+/// Rows of a chunk, if there is nothing that the format has no place for.
+pub(super) fn rows_of_chunk(path: &Path, array: &ArrayMeta, layout: &Layout) -> Result<u64, FormatError> {
+    chunk_rows(path, "arrow", array, layout, CHUNK)
+}
+
+pub(super) fn options(path: &Path, layout: &Layout) -> Result<IpcWriteOptions, FormatError> {
     let refuse = |what: String| FormatError::Layout {
         path: path.to_path_buf(),
         what,

@@ -71,6 +71,12 @@ impl Format for Arrow {
         Writes::Exports
     }
 
+    fn check_layout(&self, path: &Path, array: &ArrayMeta, layout: &Layout) -> Result<u64, FormatError> {
+        export::options(path, layout)?;
+        // The rows, their columns, and the columns as they are written.
+        Ok(3 * export::rows_of_chunk(path, array, layout)? * array.row_bytes())
+    }
+
     fn create(&self, path: &Path, array: ArrayMeta, layout: &Layout) -> Result<Box<dyn Target>, FormatError> {
         Ok(Box::new(export::ArrowExport::create(path, array, layout)?))
     }

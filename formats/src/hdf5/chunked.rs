@@ -42,21 +42,27 @@ struct Open {
     synced: Arc<File>,
 }
 
+/// The rows of a chunk and its filters that a layout asks for, or what is wrong with it.
+pub(super) fn described(path: &Path, array: &ArrayMeta, layout: &Layout) -> Result<(u64, Pipeline), FormatError> {
+    let refuse = |what: String, hint| Err(FormatError::Layout { path: path.to_path_buf(), what, hint });
+    let pipeline = match layout.compression.map(|wanted| (wanted, filters::pipeline(wanted, array.dtype.size()))) {
+        None => Pipeline::new(),
+        Some((_, Some(pipeline))) => pipeline,
+        Some((wanted, None)) => {
+            let what = format!("{} is not written into HDF5", wanted.codec.name());
+            return refuse(what, "use --compression zstd, lz4 or deflate, or write Zarr");
+        }
+    };
+    let chunk_rows = layout.chunk_rows.unwrap_or(CHUNK_ROWS).clamp(1, array.rows().max(1));
+    if chunk_rows.saturating_mul(array.row_bytes()) > LARGEST_CHUNK {
+        return refuse(format!("a chunk of {chunk_rows} rows has 4 GiB or more"), "use fewer --chunk-rows");
+    }
+    Ok((chunk_rows, pipeline))
+}
+
 impl ChunkedStore {
     pub(super) fn create(path: &Path, array: ArrayMeta, layout: &Layout) -> Result<Self, FormatError> {
-        let refuse = |what: String, hint| Err(FormatError::Layout { path: path.to_path_buf(), what, hint });
-        let pipeline = match layout.compression.map(|wanted| (wanted, filters::pipeline(wanted, array.dtype.size()))) {
-            None => Pipeline::new(),
-            Some((_, Some(pipeline))) => pipeline,
-            Some((wanted, None)) => {
-                let what = format!("{} is not written into HDF5", wanted.codec.name());
-                return refuse(what, "use --compression zstd, lz4 or deflate, or write Zarr");
-            }
-        };
-        let chunk_rows = layout.chunk_rows.unwrap_or(CHUNK_ROWS).clamp(1, array.rows().max(1));
-        if chunk_rows.saturating_mul(array.row_bytes()) > LARGEST_CHUNK {
-            return refuse(format!("a chunk of {chunk_rows} rows has 4 GiB or more"), "use fewer --chunk-rows");
-        }
+        let (chunk_rows, pipeline) = described(path, &array, layout)?;
         let fresh = beside(path, "fresh");
         let store = ChunkedStore { path: path.to_path_buf(), array, chunk_rows, pipeline, open: Mutex::new(None) };
         store.lay_out(&fresh).map_err(failed("cannot be created", &fresh))?;
@@ -144,6 +150,11 @@ impl ChunkSink for ChunkedStore {
 
     fn chunk_rows(&self) -> u64 {
         self.chunk_rows
+    }
+
+    /// The library puts chunks behind each other as they come: in order, the file is the same on any number of threads.
+    fn in_order(&self) -> bool {
+        true
     }
 
     fn encode(&self, chunk: u64, bytes: &[u8]) -> Result<Vec<u8>, FormatError> {

@@ -85,17 +85,31 @@ impl Format for Hdf5 {
         Writes::Stores
     }
 
-    fn create(&self, path: &Path, array: ArrayMeta, layout: &Layout) -> Result<Box<dyn Target>, FormatError> {
+    fn check_layout(&self, path: &Path, array: &ArrayMeta, layout: &Layout) -> Result<u64, FormatError> {
         layout.check_unversioned(path, self.name(), &[Dtype::Float16, Dtype::Float32])?;
         if layout.shard_rows.is_some() {
             let (path, what) = (path.to_path_buf(), "HDF5 has no shards".into());
             return Err(FormatError::Layout { path, what, hint: "leave out --shard-rows" });
         }
-        Ok(match layout.compression.is_some() || layout.chunk_rows.is_some() {
+        if !is_chunked(layout) {
+            return Ok(0);
+        }
+        let (chunk_rows, _) = chunked::described(path, array, layout)?;
+        // The rows, shuffled, and compressed.
+        Ok(3 * chunk_rows * array.row_bytes())
+    }
+
+    fn create(&self, path: &Path, array: ArrayMeta, layout: &Layout) -> Result<Box<dyn Target>, FormatError> {
+        self.check_layout(path, &array, layout)?;
+        Ok(match is_chunked(layout) {
             true => Box::new(chunked::ChunkedStore::create(path, array, layout)?),
             false => Box::new(contiguous::ContiguousStore::create(path, array)?),
         })
     }
+}
+
+fn is_chunked(layout: &Layout) -> bool {
+    layout.compression.is_some() || layout.chunk_rows.is_some()
 }
 
 /// What the library says, as an error about a file.

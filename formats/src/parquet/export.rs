@@ -54,7 +54,7 @@ struct State {
 
 impl ParquetExport {
     pub(super) fn create(path: &Path, array: ArrayMeta, layout: &Layout) -> std::result::Result<Self, FormatError> {
-        let chunk_rows = chunk_rows(path, "parquet", &array, layout, CHUNK)?;
+        let chunk_rows = rows_of_chunk(path, &array, layout)?;
         let compression = compression(path, layout)?;
         // Embeddings are noise to a dictionary, and nobody searches them by their smallest value.
         let properties = WriterProperties::builder()
@@ -285,7 +285,12 @@ fn schema(dtype: Dtype, with_articles: bool) -> Result<TypePtr> {
     Ok(Arc::new(Type::group_type_builder("embstore").with_fields(fields).build()?))
 }
 
-fn compression(path: &Path, layout: &Layout) -> std::result::Result<Compression, FormatError> {
+/// Rows of a chunk, if there is nothing that the format has no place for.
+pub(super) fn rows_of_chunk(path: &Path, array: &ArrayMeta, layout: &Layout) -> std::result::Result<u64, FormatError> {
+    chunk_rows(path, "parquet", array, layout, CHUNK)
+}
+
+pub(super) fn compression(path: &Path, layout: &Layout) -> std::result::Result<Compression, FormatError> {
     let Some(asked) = layout.compression else { return Ok(Compression::UNCOMPRESSED) };
     let refuse = |what: String| FormatError::Layout {
         path: path.to_path_buf(),

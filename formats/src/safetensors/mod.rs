@@ -80,8 +80,12 @@ impl Format for Safetensors {
         StoreFiles::with_sidecars(path)
     }
 
+    fn check_layout(&self, path: &Path, _array: &ArrayMeta, layout: &Layout) -> Result<u64, FormatError> {
+        layout.check_unchunked(path, self.name(), &[Dtype::Float16, Dtype::Bfloat16, Dtype::Float32]).map(|()| 0)
+    }
+
     fn create(&self, path: &Path, array: ArrayMeta, layout: &Layout) -> Result<Box<dyn Target>, FormatError> {
-        layout.check_unchunked(path, self.name(), &[Dtype::Float16, Dtype::Bfloat16, Dtype::Float32])?;
+        self.check_layout(path, &array, layout)?;
         Ok(Box::new(store::SafetensorsStore::create(path, array)?))
     }
 }

@@ -198,7 +198,7 @@ impl Family {
 fn listed(columns: &[Column]) -> String {
     let names = columns.iter().take(NAMED).map(|column| format!("{} ({})", column.name, column.kind));
     let names = names.collect::<Vec<_>>().join(", ");
-    match columns.len().checked_sub(NAMED).unwrap_or(0) {
+    match columns.len().saturating_sub(NAMED) {
         0 if columns.is_empty() => "no columns".into(),
         0 => names,
         more => format!("{names} and {more} more"),

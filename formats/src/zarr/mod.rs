@@ -81,6 +81,10 @@ impl Format for Zarr {
         Writes::Stores
     }
 
+    fn check_layout(&self, path: &Path, array: &ArrayMeta, layout: &Layout) -> Result<u64, FormatError> {
+        store::chunk_memory(path, array, layout)
+    }
+
     fn create(&self, path: &Path, array: ArrayMeta, layout: &Layout) -> Result<Box<dyn Target>, FormatError> {
         Ok(Box::new(store::ZarrStore::create(path, array, layout)?))
     }

@@ -61,6 +61,14 @@ pub(super) fn create_folder_of(file: &Path) -> Result<(), FormatError> {
     fs::create_dir_all(folder).map_err(FormatError::io("create", folder))
 }
 
+/// Bytes that a thread holds for a chunk or shard: its rows, its encoded chunks, and all of them put together. Raw chunks
+/// are filled in place.
+pub(super) fn chunk_memory(path: &Path, array: &ArrayMeta, layout: &Layout) -> Result<u64, FormatError> {
+    let (_, new) = described(path, array, layout)?;
+    let encoded = new.compression.is_some() || new.chunk.is_some();
+    Ok(if encoded { 3 * new.file[0] * array.row_bytes() } else { 0 })
+}
+
 /// The array that a layout asks for, or what is wrong with it.
 fn described(path: &Path, array: &ArrayMeta, layout: &Layout) -> Result<(Version, NewArray), FormatError> {
     let refuse = |what: String, hint| Err(FormatError::Layout { path: path.to_path_buf(), what, hint });
@@ -75,7 +83,7 @@ fn described(path: &Path, array: &ArrayMeta, layout: &Layout) -> Result<(Version
     }
     let codec = layout.compression.map(|compression| compression.codec);
     if version == Version::V3 && codec == Some(Codec::Lz4) {
-        return refuse("Zarr v3 has no bare lz4".into(), "give --compression blosc-lz4");
+        return refuse("version 3 of Zarr has no bare lz4".into(), "give --compression blosc-lz4");
     }
     let chunk = layout.chunk_rows.unwrap_or(CHUNK_ROWS);
     if chunk == 0 {
@@ -83,7 +91,7 @@ fn described(path: &Path, array: &ArrayMeta, layout: &Layout) -> Result<(Version
     }
     let shard = layout.shard_rows;
     if version == Version::V2 && shard.is_some() {
-        return refuse("Zarr v2 has no shards".into(), "leave out --shard-rows, or write v3");
+        return refuse("version 2 of Zarr has no shards".into(), "leave out --shard-rows, or write version 3");
     }
     if let Some(rows) = shard.filter(|rows| *rows == 0 || rows % chunk != 0) {
         let what = format!("{rows} rows a shard are no multiple of {chunk} rows a chunk");
