@@ -237,11 +237,13 @@ fn agrees(metadata: &Fields, array: ArrayMeta, path: &Path) -> Result<(), Error>
             return Err(wrong(format!("has the shape {shape}, its metadata says {told}")));
         }
     }
-    // What is measured is float32, whatever narrower type the rows are stored as.
-    let measured = array.rows() * array.cols() * 4;
+    let have = array.payload_bytes();
     match metadata.get("matrix").map(|matrix| matrix["bytes"].as_u64()) {
         None => Ok(()),
-        Some(Some(bytes)) if bytes == measured => Ok(()),
-        Some(told) => Err(wrong(format!("has {measured} bytes of rows, its metadata says {told:?}"))),
+        Some(Some(bytes)) if bytes == have => Ok(()),
+        Some(told) => {
+            let told = told.map_or_else(|| "no number".into(), |told| told.to_string());
+            Err(wrong(format!("has {have} bytes of rows, its metadata says {told}")))
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Where the rows of an Arrow file lie.
 
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -282,7 +282,7 @@ fn first_null(table: &Table, batch: &Batch, validity: Place, len: u64) -> Result
     let path = &table.path;
     let file = table.file.try_clone().map_err(FormatError::io("open", path))?;
     let reader = buffer::open(file, validity, batch.codec).map_err(FormatError::io("read", path))?;
-    for (at, byte) in (0u64..).step_by(8).zip(io::BufReader::new(reader).bytes()) {
+    for (at, byte) in (0u64..).step_by(8).zip(BufReader::new(reader).bytes()) {
         let byte = byte.map_err(|error| unpacked(path, 0, &error))?;
         let null = at + u64::from(byte.trailing_ones());
         if at >= len {
