@@ -141,7 +141,9 @@ impl ParquetExport {
                     let values: Vec<FixedLenByteArray> = (0..len).map(value).collect();
                     column.typed::<FixedLenByteArrayType>().write_batch(&values, levels.0, levels.1)?;
                 } else {
-                    let values: Vec<f32> = bytemuck::pod_collect_to_vec(bytes);
+                    // A copy, because the bytes need not be aligned.
+                    let mut values = vec![0f32; len];
+                    bytemuck::cast_slice_mut(&mut values).copy_from_slice(bytes);
                     column.typed::<FloatType>().write_batch(&values, levels.0, levels.1)?;
                 }
             }

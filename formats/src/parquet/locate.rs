@@ -80,23 +80,20 @@ impl Table {
         let dictionary = column.dictionary_page_offset().filter(|offset| *offset > 0);
         let start = dictionary.unwrap_or(column.data_page_offset()).min(column.data_page_offset());
         let (start, len) = (u64::try_from(start), u64::try_from(column.compressed_size()));
-        match (start, len) {
-            (Ok(start), Ok(len)) if start >= 4 && start.checked_add(len).is_some_and(|end| end <= self.len) => {
-                Ok(Chunk { start, len, has_dictionary: dictionary.is_some(), compression })
+        let values = u64::try_from(column.num_values());
+        match (start, len, values) {
+            (Ok(start), Ok(len), Ok(values))
+                if start >= 4 && start.checked_add(len).is_some_and(|end| end <= self.len) =>
+            {
+                Ok(Chunk { start, len, values, has_dictionary: dictionary.is_some(), compression })
             }
             _ => Err(damaged(&self.path, format!("the column {name:?} reaches past the end of the file"))),
         }
     }
 
-    /// The chunks of one leaf, one a row group, with their values.
-    fn leaf(&self, leaf: usize) -> Result<Vec<(Chunk, u64)>, FormatError> {
-        self.groups().map(|group| self.chunk_of(group, leaf)).collect()
-    }
-
-    fn chunk_of(&self, group: &RowGroupMetaData, leaf: usize) -> Result<(Chunk, u64), FormatError> {
+    fn chunk_of(&self, group: &RowGroupMetaData, leaf: usize) -> Result<Chunk, FormatError> {
         let column = group.columns().get(leaf);
-        let column = column.ok_or_else(|| damaged(&self.path, "a row group lacks a column".into()))?;
-        Ok((self.chunk(column)?, u64::try_from(column.num_values()).unwrap_or(0)))
+        self.chunk(column.ok_or_else(|| damaged(&self.path, "a row group lacks a column".into()))?)
     }
 
     fn array(&self, cols: u64, dtype: Dtype) -> Result<ArrayMeta, FormatError> {
@@ -118,11 +115,11 @@ impl Table {
         let mut has_nulls = None;
         for (index, group) in self.groups().enumerate() {
             for (column, leaf) in leaves.iter().enumerate() {
-                let (chunk, values) = self.chunk_of(group, *leaf)?;
-                if values != group.num_rows().unsigned_abs() {
+                let chunk = self.chunk_of(group, *leaf)?;
+                if chunk.values != group.num_rows().unsigned_abs() {
                     let name = descr.column(*leaf).path().string();
                     let rows = group.num_rows();
-                    return Err(damaged(&self.path, format!("{name:?} has {values} values for {rows} rows")));
+                    return Err(damaged(&self.path, format!("{name:?} has {} values for {rows} rows", chunk.values)));
                 }
                 let statistics = group.column(*leaf).statistics();
                 if statistics.and_then(|statistics| statistics.null_count_opt()).is_some_and(|nulls| nulls > 0) {
@@ -148,7 +145,8 @@ impl Table {
 
     fn list(&self, column: usize, told: Option<u64>, dtype: Dtype) -> Result<(ArrayMeta, Payload), FormatError> {
         let leaf = self.leaves[column];
-        let (chunks, values): (Vec<Chunk>, Vec<u64>) = self.leaf(leaf)?.into_iter().unzip();
+        let chunks = self.groups().map(|group| self.chunk_of(group, leaf)).collect::<Result<Vec<_>, _>>()?;
+        let values: Vec<u64> = chunks.iter().map(|chunk| chunk.values).collect();
         let mut source = ListColumn {
             path: self.path.clone(),
             name: self.columns[column].name.clone(),

@@ -12,7 +12,7 @@
 //! Brotli and LZO by name.
 //!
 //! Memory of a thread that reads: one page of a column with its dictionary (1 MiB each where writers are left to their
-//! defaults) and two blocks of 4 MiB. Numbered columns are decoded one after another, row group by row group: up to
+//! defaults, never more than 256 MiB) and two blocks of 4 MiB. Numbered columns are decoded one after another, row group by row group: up to
 //! 16 MiB of them are held, more go to a file without a name in the scratch folder.
 //!
 //! embstore's own exports have the columns `id`, `title` and `url`, if there are articles, and `embeddings`; all of the
@@ -23,6 +23,7 @@ mod export;
 mod flat;
 mod list;
 mod locate;
+mod pages;
 mod schema;
 mod values;
 

@@ -3,13 +3,15 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use parquet::basic::Compression;
+use parquet::basic::{Compression, Type as Physical};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::{AsBytes, DoubleType, FixedLenByteArray, FixedLenByteArrayType, FloatType};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescPtr;
+
+use super::pages::{PageFile, Pages};
 
 /// Values that are decoded at once: they stay in the second-level cache until they are copied.
 pub(super) const BATCH: usize = 1 << 16;
@@ -19,6 +21,7 @@ pub(super) const BATCH: usize = 1 << 16;
 pub(super) struct Chunk {
     pub(super) start: u64,
     pub(super) len: u64,
+    pub(super) values: u64,
     pub(super) has_dictionary: bool,
     pub(super) compression: Compression,
 }
@@ -51,13 +54,19 @@ impl Values {
         let (start, len) = (signed(chunk.start)?, signed(chunk.len)?);
         let metadata = ColumnChunkMetaData::builder(Arc::clone(leaf))
             .set_compression(chunk.compression)
-            .set_num_values(signed(rows)?)
+            .set_num_values(signed(chunk.values)?)
             .set_total_compressed_size(len)
             .set_data_page_offset(start)
             .set_dictionary_page_offset(chunk.has_dictionary.then_some(start))
             .build()?;
         let rows = usize::try_from(rows).map_err(|_| ParquetError::General("too many rows".into()))?;
-        let pages = SerializedPageReader::new(Arc::clone(file), &metadata, rows, None)?;
+        let size = match leaf.physical_type() {
+            Physical::DOUBLE => 8,
+            Physical::FLOAT => 4,
+            _ => 2,
+        };
+        let file = Arc::new(PageFile::new(file, chunk.values, size));
+        let pages = Pages::new(SerializedPageReader::new(file, &metadata, rows, None)?, size);
         let typed = match get_column_reader(Arc::clone(leaf), Box::new(pages)) {
             ColumnReader::FixedLenByteArrayColumnReader(reader) => Typed::Half(reader, Vec::new()),
             ColumnReader::FloatColumnReader(reader) => Typed::Float(reader, Vec::new()),

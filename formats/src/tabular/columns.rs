@@ -104,16 +104,6 @@ impl Columns {
 /// Elements of `width` columns of `rows` rows, written side by side every `row_bytes` bytes.
 fn interleave<const N: usize>(strips: &[u8], rows: usize, width: usize, row_bytes: usize, out: &mut [u8]) {
     let (elements, _) = strips.as_chunks::<N>();
-    if width == STRIPE_BYTES / N {
-        // Columns four at a time, in a loop without bounds that are known only at run time.
-        for (row, out) in out.chunks_mut(row_bytes).take(rows).enumerate() {
-            let (out, _) = out.as_chunks_mut::<N>();
-            for (column, out) in out.iter_mut().take(STRIPE_BYTES / N).enumerate() {
-                *out = elements[column * rows + row];
-            }
-        }
-        return;
-    }
     for (row, out) in out.chunks_mut(row_bytes).take(rows).enumerate() {
         let (out, _) = out.as_chunks_mut::<N>();
         for (column, out) in out.iter_mut().take(width).enumerate() {
