@@ -65,7 +65,8 @@ def test_feather_and_polars_and_old_metadata(tmp_path):
         assert same_bits(merged(tmp_path, tmp_path / "v.arrow"), ROWS)
     path = write(tmp_path / "old.arrow", lists(ROWS), metadata_version=ipc.MetadataVersion.V4)
     assert same_bits(merged(tmp_path, path), ROWS)
-    path = write(tmp_path / "legacy.arrow", lists(ROWS), use_legacy_format=True, metadata_version=ipc.MetadataVersion.V4)
+    old = {"use_legacy_format": True, "metadata_version": ipc.MetadataVersion.V4}
+    path = write(tmp_path / "legacy.arrow", lists(ROWS), **old)
     assert same_bits(merged(tmp_path, path), ROWS)
 
 
@@ -183,7 +184,8 @@ def test_an_export_is_what_every_reader_reads(tmp_path):
     assert table.select(["id", "title", "url"]).to_pylist() == kept(articles(5000))
     assert table.schema.metadata[b"shape"] == b"[5000,37]"
     assert feather.read_table(path).equals(table)
-    frame = library("polars").read_ipc(path)
+    pl = library("polars")
+    frame = pl.read_ipc(path)
     assert frame["embeddings"].dtype == pl.Array(pl.Float32, 37) and same_bits(frame["embeddings"].to_numpy(), ROWS)
     mapped = ipc.open_file(pa.memory_map(str(path))).read_all()
     assert mapped["embeddings"].chunk(0).flatten().to_numpy(zero_copy_only=True)[0] == ROWS[0, 0]
@@ -222,7 +224,8 @@ def test_stores_without_articles_and_what_cannot_be_written(tmp_path):
     path = exported(tmp_path, with_articles=False)
     assert feather.read_table(path).column_names == ["embeddings"]
     succeeds("verify", path)
-    for flags in [["--dtype", "bfloat16"], ["--compression", "deflate"], ["--shard-rows", "8"], ["--zarr-version", "2"]]:
+    refused = ["--dtype bfloat16", "--compression deflate", "--shard-rows 8", "--zarr-version 2"]
+    for flags in map(str.split, refused):
         fails("export", tmp_path / "s.npy", "--format", "arrow", "-o", tmp_path / "x.arrow", *flags)
     assert not (tmp_path / "x.arrow").exists()
 

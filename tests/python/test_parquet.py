@@ -124,9 +124,8 @@ def test_polars_and_duckdb(tmp_path):
     frame = pl.from_arrow(columns(ROWS))
     frame.write_parquet(tmp_path / "p.parquet", row_group_size=1234)
     assert same_bits(merged(tmp_path, tmp_path / "p.parquet"), ROWS)
-    pl.DataFrame({"n": range(5000), "vector": ROWS}, schema_overrides={"vector": pl.Array(pl.Float32, 37)}).write_parquet(
-        tmp_path / "pa.parquet"
-    )
+    frame = pl.DataFrame({"n": range(5000), "vector": ROWS}, schema_overrides={"vector": pl.Array(pl.Float32, 37)})
+    frame.write_parquet(tmp_path / "pa.parquet")
     assert same_bits(merged(tmp_path, tmp_path / "pa.parquet"), ROWS)
     pl.DataFrame({"embedding": ROWS.tolist()}, schema={"embedding": pl.List(pl.Float32)}).write_parquet(
         tmp_path / "pl.parquet", use_pyarrow=False, statistics=False
@@ -188,8 +187,8 @@ def test_a_folder_with_articles_beside_the_rows(tmp_path):
     assert "no column of floats" in fails("merge", tmp_path / "in" / "wikipedia.parquet", "-o", tmp_path / "x.npy")
     described = succeeds("info", tmp_path / "in" / "wikipedia.parquet", "--json").json()
     assert described["kind"] == "other" and described["metadata"]["columns"]["id"] == "string"
-    said = fails("merge", tmp_path / "in" / "rows.parquet", "-o", tmp_path / "in" / "wikipedia.parquet", "--format", "npy", "--force")
-    assert "articles" in said
+    target = tmp_path / "in" / "wikipedia.parquet"
+    assert "articles" in fails("merge", tmp_path / "in" / "rows.parquet", "-o", target, "--format", "npy", "--force")
 
 
 @pytest.mark.parametrize("statistics", [True, False])
@@ -278,13 +277,14 @@ def test_an_export_is_what_every_reader_reads(tmp_path):
     assert found[0] == articles(5000)[row]["id"] and np.array_equal(np.float32(found[1]), ROWS[row])
 
 
-@pytest.mark.parametrize("flags", [[], ["--compression", "zstd:3"], ["--compression", "deflate"], ["--compression", "lz4"]])
+@pytest.mark.parametrize("compression", [None, "zstd:3", "deflate", "lz4"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_there_and_back(tmp_path, flags, dtype):
+def test_there_and_back(tmp_path, compression, dtype):
+    flags = ["--compression", compression] if compression else []
     path = exported(tmp_path, ROWS, "--dtype", dtype, "--chunk-rows", "300", *flags)
     file = pq.ParquetFile(path)
     assert file.metadata.num_row_groups == 17 and file.metadata.row_group(0).num_rows == 300
-    codec = {"z": "ZSTD", "d": "GZIP", "l": "LZ4"}[flags[1][0]] if flags else "UNCOMPRESSED"
+    codec = {None: "UNCOMPRESSED", "zstd:3": "ZSTD", "deflate": "GZIP", "lz4": "LZ4"}[compression]
     assert file.metadata.row_group(3).column(3).compression.startswith(codec)
     expected = ROWS.astype(dtype)
     read = file.read()["embeddings"].combine_chunks().flatten().to_numpy()
@@ -317,7 +317,8 @@ def test_slices_and_stores_without_articles(tmp_path):
 
 def test_what_cannot_be_written(tmp_path):
     exported(tmp_path)
-    for flags in [["--dtype", "bfloat16"], ["--compression", "blosc-lz4"], ["--shard-rows", "8"], ["--zarr-version", "2"]]:
+    refused = ["--dtype bfloat16", "--compression blosc-lz4", "--shard-rows 8", "--zarr-version 2"]
+    for flags in map(str.split, refused):
         fails("export", tmp_path / "s.npy", "--format", "parquet", "-o", tmp_path / "x.parquet", *flags)
     assert not (tmp_path / "x.parquet").exists()
 

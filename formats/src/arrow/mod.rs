@@ -13,7 +13,8 @@
 //! no footer.
 //!
 //! Memory of a thread that reads: two blocks of 4 MiB, and up to 16 MiB of compressed numbered columns; more of them go
-//! to a file without a name in the scratch folder.
+//! to a file without a name in the scratch folder. A thread that writes holds a batch three times, as it is, as columns
+//! and encoded: 48 MiB by default.
 //!
 //! embstore's own exports have the columns `id`, `title` and `url`, if there are articles, and `embeddings`; all of the
 //! metadata is the value of the key `embstore` in the footer.

@@ -12,8 +12,9 @@
 //! Brotli and LZO by name.
 //!
 //! Memory of a thread that reads: one page of a column with its dictionary (1 MiB each where writers are left to their
-//! defaults, never more than 256 MiB) and two blocks of 4 MiB. Numbered columns are decoded one after another, row group by row group: up to
-//! 16 MiB of them are held, more go to a file without a name in the scratch folder.
+//! defaults, never more than 256 MiB), and two blocks of 4 MiB. Numbered columns are decoded one after another, a row
+//! group at a time: up to 16 MiB of them are held, more go to a file without a name in the scratch folder. A thread that
+//! writes holds a row group twice, as it is and encoded: 64 MiB by default.
 //!
 //! embstore's own exports have the columns `id`, `title` and `url`, if there are articles, and `embeddings`; all of the
 //! metadata is the value of the key `embstore`.

@@ -243,6 +243,6 @@ mod tests {
         assert_eq!(chosen(&[("y", list()), ("x", list())], "x"), Ok(Rows::List(1, None)));
         assert!(chosen(&[("y", list()), ("x", list())], "embeddings").is_err());
         assert!(chosen(&[("id", text()), ("x", list())], "id").is_err_and(|what| what.contains("not lists")));
-        assert!(chosen(&[("id", text())], "embeddings").is_err_and(|what| what.contains("no floats")));
+        assert!(chosen(&[("id", text())], "embeddings").is_err_and(|what| what.contains("no column of floats")));
     }
 }
