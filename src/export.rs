@@ -170,7 +170,7 @@ pub fn export(options: &ExportOptions, observer: Observer<'_>) -> Result<ExportR
                 checksum,
                 header: measured.header,
                 row_range: kept_of(&field("row_range"), keep),
-                articles_source: None,
+                articles_source: field("articles").and_then(|articles| articles.get("source").cloned()),
             };
             Ok(description.to_fields(measured.articles.as_ref(), legacy))
         },

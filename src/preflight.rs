@@ -29,7 +29,8 @@ pub(crate) fn check_target(target: &Path, format: &dyn Format, force: bool) -> R
         if path.is_dir() && !is_store_folder(path, format) {
             return Err(PartialError::Folder { target }.into());
         }
-        if let Some(what) = precious(path) {
+        // The files beside a matrix have names of their own, which nobody else's have by chance.
+        if let Some(what) = precious(path).filter(|_| *path == files.matrix) {
             return Err(Error::NotReplaceable { target, what });
         }
         if !force {
