@@ -382,8 +382,9 @@ def test_nothing_is_left_behind(large, tmp_path):
 def links(pid: int) -> list[str]:
     found = []
     try:
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            found.append(os.readlink(entry.path))
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            for entry in entries:
+                found.append(os.readlink(entry.path))
     except OSError:
         pass
     return found

@@ -138,7 +138,11 @@ def test_a_byte_that_flips_is_found(job, tmp_path, kind):
         kept = big.read_bytes()
         big.write_bytes(data)
         result = run("verify", target)
-        assert result.code == 1 and "✗" in result.said, f"byte {at} of {big.name}\n{result.said}"
+        if result.code == 0 and kind.format == "hdf5":
+            # The library leaves gaps, in which a byte means nothing.
+            assert same_bits(read_rows(target, kind), job[1]) and read_articles(target, kind) == ARTICLES
+        else:
+            assert result.code == 1 and "✗" in result.said, f"byte {at} of {big.name}\n{result.said}"
         big.write_bytes(kept)
     succeeds("verify", target)
 

@@ -127,6 +127,11 @@ impl Target for ChunkedStore {
         Parts::Chunks(self)
     }
 
+    /// The library puts what is written behind what is there: the order decides where everything lies.
+    fn wants_articles_first(&self) -> bool {
+        true
+    }
+
     fn articles(&self) -> Result<Box<dyn ArticleSink>, FormatError> {
         let file = self.with(|open| Ok(open.file.clone()))?;
         Ok(Box::new(Hdf5Articles::create(&self.path, file, self.array.rows())?))
