@@ -21,6 +21,7 @@ use embstore_formats::{FormatError, StoreFiles};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::file_name;
+use crate::copy::sync_tree;
 
 const LOCK: &str = "lock";
 const PUBLISH: &str = "publish";
@@ -289,16 +290,6 @@ pub fn complete_publication(target: &Path) -> Result<bool, PartialError> {
 /// The folder that a path lies in.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Syncs a file, or everything in a folder and the folder.
-fn sync_tree(path: &Path) -> Result<(), PartialError> {
-    if is_folder(path) {
-        for entry in fs::read_dir(path).map_err(FormatError::io("list", path))? {
-            sync_tree(&entry.map_err(FormatError::io("list", path))?.path())?;
-        }
-    }
-    sync_folder(path)
 }
 
 fn sync_folder(folder: &Path) -> Result<(), PartialError> {

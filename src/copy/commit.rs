@@ -1,7 +1,6 @@
 //! The committer: journals pieces once they are on disk, many at a time.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use embstore_formats::{FormatError, Parts, Regions};
 use crate::journal::{Journal, PieceRecord};
 
 use super::CopyError;
+use super::sync::sync_data;
 
 /// Pieces land in the journal this often; what has been copied since is done again after a crash.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
@@ -51,10 +51,5 @@ pub(super) fn commit(
 fn sync_regions(regions: &Regions, pieces: &[PieceRecord]) -> Result<(), FormatError> {
     let parts_of = |piece: &PieceRecord| regions.part_of(piece.row).0..=regions.part_of(piece.row + piece.rows - 1).0;
     let parts: BTreeSet<usize> = pieces.iter().flat_map(parts_of).collect();
-    for part in parts {
-        let path = &regions.parts()[part].path;
-        let file = File::options().write(true).open(path).map_err(FormatError::io("open", path))?;
-        file.sync_data().map_err(FormatError::io("sync", path))?;
-    }
-    Ok(())
+    sync_data(&parts.into_iter().map(|part| regions.parts()[part].path.as_path()).collect::<Vec<_>>())
 }

@@ -10,6 +10,7 @@
 mod commit;
 mod destination;
 mod piece;
+mod sync;
 mod task;
 mod transfer;
 mod turn;
@@ -30,6 +31,7 @@ use crate::progress::Observer;
 use destination::Destination;
 use piece::Worker;
 pub(crate) use piece::{memory_per_thread, piece_rows};
+pub(crate) use sync::sync_tree;
 use task::{Task, tasks};
 use turn::Turn;
 
