@@ -7,7 +7,7 @@ use std::path::Path;
 use embstore_formats::articles::{self, ArticlesWritten};
 use embstore_formats::{Fields, Parts, Payload, Regions, StoreFiles, Target};
 
-use crate::copy::{Into, Source, copy};
+use crate::copy::{Landing, Source, copy};
 use crate::error::Error;
 use crate::identity::Identity;
 use crate::job::{Job, Measured};
@@ -99,7 +99,7 @@ fn fill(
     }
     observer.progress.begin(Phase::Copy, job.array.rows(), job.array.row_bytes());
     observer.progress.advance(rows_resumed);
-    let into = Into { parts, landed: &landed, journal: &mut journal };
+    let into = Landing { parts, landed: &landed, journal: &mut journal };
     let copied = copy(&job.sources, Some(into), settings, observer, || {
         if !target.wants_articles_first() {
             written = write_articles(job, &*target, observer);

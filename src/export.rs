@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::build::build;
 use crate::copy::piece_rows;
 use crate::error::Error;
-use crate::job::{ArticlesPart, BuildOptions, Job};
+use crate::job::{ArticlesPart, BuildOptions, Job, layout_fields};
 use crate::metadata::{Description, gather, measured_chunk, source_checksum};
 use crate::plan::{PlanError, RowRange};
 use crate::preflight::check_target;
@@ -122,7 +122,8 @@ pub fn export(options: &ExportOptions, observer: Observer<'_>) -> Result<ExportR
             "rows": [keep.start, keep.end],
             "shape": [rows, cols],
             "piece_rows": piece_rows(cols),
-            "layout": options.build.identity(),
+            "layout": layout_fields(&options.build.layout),
+            "dtype": options.build.layout.dtype.name(),
         }),
         options: options.build,
     };
@@ -170,6 +171,7 @@ pub fn export(options: &ExportOptions, observer: Observer<'_>) -> Result<ExportR
                 checksum,
                 header: measured.header,
                 row_range: kept_of(&field("row_range"), keep),
+                layout: options.build.layout,
                 articles_source: field("articles").and_then(|articles| articles.get("source").cloned()),
             };
             Ok(description.to_fields(measured.articles.as_ref(), legacy))

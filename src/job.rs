@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use embstore_formats::articles::ArticlesWritten;
-use embstore_formats::{ArrayMeta, Checksum, Format, Layout};
+use embstore_formats::{ArrayMeta, Checksum, Fields, Format, Layout};
 use serde_json::{Value, json};
 
 use crate::copy::{Settings, Source};
@@ -24,12 +24,26 @@ pub struct BuildOptions {
     pub settings: Settings,
 }
 
-impl BuildOptions {
-    /// What of the options decides which bytes land where.
-    pub(crate) fn identity(&self) -> Value {
-        let Layout { chunk_rows, shard_rows, compression, zarr_version, dtype } = self.layout;
-        let compression = compression.map(|compression| compression.to_string());
-        json!([chunk_rows, shard_rows, compression, zarr_version, dtype.name()])
+/// What of a layout is asked for, as stores record it; nothing of the element type.
+pub(crate) fn layout_fields(layout: &Layout) -> Fields {
+    let Layout { chunk_rows, shard_rows, compression, zarr_version, dtype: _ } = *layout;
+    let mut fields = Fields::new();
+    let mut put = |key: &str, value: Option<Value>| value.map(|value| fields.insert(key.into(), value));
+    put("chunk_rows", chunk_rows.map(|rows| json!(rows)));
+    put("shard_rows", shard_rows.map(|rows| json!(rows)));
+    put("compression", compression.map(|compression| json!(compression.to_string())));
+    put("zarr_version", zarr_version.map(|version| json!(version)));
+    fields
+}
+
+/// The layout that a store records. What cannot be read of it is not asked for.
+pub(crate) fn recorded_layout(told: &Value) -> Layout {
+    Layout {
+        chunk_rows: told["chunk_rows"].as_u64(),
+        shard_rows: told["shard_rows"].as_u64(),
+        compression: told["compression"].as_str().and_then(|text| text.parse().ok()),
+        zarr_version: told["zarr_version"].as_u64().and_then(|version| version.try_into().ok()),
+        ..Layout::default()
     }
 }
 

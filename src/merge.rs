@@ -10,13 +10,13 @@ use embstore_formats::{
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use crate::build::{Built, build};
+use crate::build::{Built, build as build_store};
 use crate::checkpoint::file_name;
 use crate::copy::{CopyError, Source, memory_per_thread, piece_rows};
 use crate::error::Error;
 use crate::identity::Identity;
 use crate::inputs;
-use crate::job::{ArticlesPart, BuildOptions, Job};
+use crate::job::{ArticlesPart, BuildOptions, Job, layout_fields};
 use crate::metadata::{Description, chunk_info, gather};
 use crate::partial::folder_of;
 use crate::plan::{Plan, RowRange};
@@ -228,8 +228,11 @@ pub fn merge(options: &MergeOptions, observer: Observer<'_>) -> Result<MergeRepo
         metadata: built.metadata,
         changes: old.as_ref().map(|old| old.changes.clone()),
     };
-    if let Some(metadata) = old.as_ref().and_then(|old| old.up_to_date(&plan, &model, articles.as_ref()))
-        && options.build.layout == Layout::default()
+    let mut build = options.build;
+    if let Some(old) = old.as_ref().filter(|_| build.layout == Layout::default()) {
+        build.layout = old.layout();
+    }
+    if let Some(metadata) = old.as_ref().and_then(|old| old.up_to_date(&plan, &model, &build.layout, articles.as_ref()))
     {
         return Ok(report(Built::standing(&format.store_files(&options.output), metadata)));
     }
@@ -246,11 +249,11 @@ pub fn merge(options: &MergeOptions, observer: Observer<'_>) -> Result<MergeRepo
         sources,
         articles,
         updates: old.is_some(),
-        identity: identity(options, format, &plan),
-        options: options.build,
+        identity: identity(options, &build.layout, format, &plan),
+        options: build,
     };
     let timestamp = iso8601(options.timestamp.unwrap_or_else(SystemTime::now));
-    let built = build(
+    let built = build_store(
         &job,
         &|measured| {
             let landed = &measured.landed;
@@ -273,6 +276,7 @@ pub fn merge(options: &MergeOptions, observer: Observer<'_>) -> Result<MergeRepo
                 checksum,
                 header: measured.header,
                 row_range: row_range(options, &plan),
+                layout: build.layout,
                 articles_source: articles_source.clone(),
             };
             Ok(description.to_fields(measured.articles.as_ref(), legacy))
@@ -316,7 +320,7 @@ fn articles_part(options: &MergeOptions, plan: &Plan, old: Option<&Old>) -> Resu
 }
 
 /// Everything that decides which bytes land where. Sources may change: their pieces tell by themselves.
-fn identity(options: &MergeOptions, format: &dyn Format, plan: &Plan) -> Value {
+fn identity(options: &MergeOptions, layout: &Layout, format: &dyn Format, plan: &Plan) -> Value {
     let part = |part: &crate::plan::Part| {
         json!([part.checkpoint.path, part.range.start, part.range.end, part.first, part.rows, part.store_row])
     };
@@ -326,7 +330,7 @@ fn identity(options: &MergeOptions, format: &dyn Format, plan: &Plan) -> Value {
         "format": format.name(),
         "shape": [plan.array().rows(), plan.array().cols()],
         "piece_rows": piece_rows(plan.array().cols()),
-        "layout": options.build.identity(),
+        "layout": layout_fields(layout),
         "key": options.key,
         "model": options.model,
         "articles": options.articles,

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use embstore_formats::articles::ArticlesWritten;
-use embstore_formats::{ArrayMeta, Checksum, Fields};
+use embstore_formats::{ArrayMeta, Checksum, Fields, Layout};
 use serde_json::{Value, json};
 
+use crate::job::layout_fields;
 use crate::journal::Landed;
 use crate::plan::{Part, Plan, RowRange};
 use crate::quality::Quality;
@@ -28,6 +29,8 @@ pub(crate) struct Description {
     pub(crate) header: Option<Checksum>,
     /// Rows of the checkpoints that are kept.
     pub(crate) row_range: RowRange,
+    /// What was asked of the layout.
+    pub(crate) layout: Layout,
     /// What the file of the articles was.
     pub(crate) articles_source: Option<Value>,
 }
@@ -66,6 +69,10 @@ impl Description {
                 entry
             }),
         );
+        let layout = layout_fields(&self.layout);
+        if !layout.is_empty() {
+            fields.insert("layout".into(), Value::Object(layout));
+        }
         let own = metadata_checksum(&fields);
         fields.insert(METADATA_CHECKSUM.into(), json!(own));
         if legacy {

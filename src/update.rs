@@ -7,14 +7,14 @@
 use std::ops::Range;
 use std::path::Path;
 
-use embstore_formats::{Checksum, Fields};
+use embstore_formats::{Checksum, Fields, Layout};
 use serde_json::{Value, json};
 
 use crate::checkpoint::Checkpoint;
 use crate::copy::Source;
 use crate::error::Error;
 use crate::identity::Identity;
-use crate::job::ArticlesPart;
+use crate::job::{ArticlesPart, recorded_layout};
 use crate::journal::Landed;
 use crate::metadata::gather;
 use crate::partial::complete_publication;
@@ -160,15 +160,27 @@ impl Old {
         Ok(Some(ArticlesPart { path: path.to_path_buf(), source, skip: 0, total, fit: None }))
     }
 
+    /// The layout that the store was made with, to be kept where no other is asked for.
+    pub(crate) fn layout(&self) -> Layout {
+        recorded_layout(self.told("layout"))
+    }
+
     /// The metadata of the store, if it is already what the merge would make of the plan, this model and these
     /// articles.
-    pub(crate) fn up_to_date(&self, plan: &Plan, model: &Value, articles: Option<&ArticlesPart>) -> Option<&Fields> {
+    pub(crate) fn up_to_date(
+        &self,
+        plan: &Plan,
+        model: &Value,
+        layout: &Layout,
+        articles: Option<&ArticlesPart>,
+    ) -> Option<&Fields> {
         let rows = plan.array().rows();
         let same_articles = articles.and_then(|part| part.source.as_ref()) == self.told("articles").get("source")
             && articles.is_some() == self.store.articles().is_some();
         let same = self.changes.is_empty()
             && (self.store.array().rows(), self.store.array().cols()) == (rows, plan.array().cols())
             && self.told("model") == model
+            && self.layout() == *layout
             && same_articles;
         self.store.metadata().filter(|_| same)
     }

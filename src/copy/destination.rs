@@ -19,12 +19,12 @@ pub(super) enum Destination<'a> {
 }
 
 impl<'a> Destination<'a> {
-    pub(super) fn open(parts: Option<Parts<'a>>, write_back: bool) -> Result<Self, FormatError> {
-        Ok(match parts {
+    pub(super) fn new(parts: Option<Parts<'a>>, write_back: bool) -> Self {
+        match parts {
             None => Destination::Nowhere,
             Some(Parts::Regions(regions)) => Destination::Regions { regions, open: None, write_back },
             Some(Parts::Chunks(sink)) => Destination::Chunk { sink, bytes: Vec::new() },
-        })
+        }
     }
 
     /// The matrix as it is stored, where it is.
@@ -47,8 +47,9 @@ impl<'a> Destination<'a> {
             Destination::Nowhere => Ok(()),
             Destination::Chunk { sink, bytes: chunk } => {
                 let at = ((row % sink.chunk_rows()) * sink.array().row_bytes()) as usize;
-                chunk.resize(chunk.len().max(at + bytes.len()), 0);
-                chunk[at..at + bytes.len()].copy_from_slice(bytes);
+                // The pieces of a chunk come in row order.
+                chunk.resize(at, 0);
+                chunk.extend_from_slice(bytes);
                 Ok(())
             }
             Destination::Regions { regions, open, write_back } => {

@@ -125,18 +125,18 @@ impl CopyError {
 }
 
 /// Where the rows go and what has landed there.
-pub(crate) struct Into<'a> {
+pub(crate) struct Landing<'a> {
     pub(crate) parts: Parts<'a>,
     pub(crate) landed: &'a Landed,
     pub(crate) journal: &'a mut Journal,
 }
 
 /// Copies every row of `sources` that has not landed into `into`, or only measures them where there is no destination.
-/// `alongside` runs on one of the threads first and stops the copy where it
-/// returns `false`. Returns all pieces, earlier ones too, by row.
+/// `alongside` runs on one of the threads first and stops the copy where it returns `false`. Returns all pieces, earlier
+/// ones too, by row.
 pub(crate) fn copy(
     sources: &[Source<'_>],
-    into: Option<Into<'_>>,
+    into: Option<Landing<'_>>,
     settings: Settings,
     observer: Observer<'_>,
     alongside: impl FnOnce() -> bool + Send,
@@ -236,7 +236,7 @@ impl Run<'_> {
 
     /// One thread: takes tasks until none is left.
     fn work(&self, parts: Option<Parts<'_>>, sync: bool, done: &Sender<PieceRecord>) -> Result<(), CopyError> {
-        let mut worker = Worker::new(Destination::open(parts, sync)?);
+        let mut worker = Worker::new(Destination::new(parts, sync));
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(task) = self.tasks.get(number) else { return Ok(()) };

@@ -169,7 +169,24 @@ def test_an_update_is_a_fresh_merge(job, tmp_path, kind):
     assert same_bits(read_rows(target, kind), np.concatenate([expected, ROWS[:333]]))
     assert read_metadata(target, kind) == read_metadata(fresh, kind)
     succeeds("verify", target, "--checkpoints", tmp_path / "in")
+    before = contents(tmp_path)
     assert succeeds("merge", tmp_path / "in", "-o", target, "--update", "--json").json()["changes"]["changed"] == []
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", [kind for kind in STORES if kind.flags], ids=str)
+def test_an_update_keeps_the_layout(tmp_path, kind):
+    """A compressed store stays compressed though nobody says so again."""
+    write_job(tmp_path / "in", ROWS, parts=3)
+    target = tmp_path / f"s{kind.suffix}"
+    succeeds("merge", tmp_path / "in", "-o", target, *kind.flags)
+    dump(tmp_path / "in" / "cluster3_gpu0.pkl", checkpoint(ROWS[:100], 2500, 3, 0))
+    succeeds("merge", tmp_path / "in", "-o", target, "--update")
+    (tmp_path / "fresh").mkdir()
+    succeeds("merge", tmp_path / "in", "-o", tmp_path / "fresh" / target.name, *kind.flags)
+    whole = {name.removeprefix(target.name): value for name, value in contents(tmp_path).items()}
+    fresh = contents(tmp_path / "fresh")
+    assert {name: whole[name.removeprefix(target.name)] for name in fresh} == fresh
 
 
 @pytest.mark.parametrize("kind", RESUMABLE, ids=str)

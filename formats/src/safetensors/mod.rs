@@ -55,21 +55,29 @@ impl Format for Safetensors {
     }
 
     fn locate(&self, path: &Path, options: &LocateOptions) -> Result<Located, FormatError> {
-        let (file, header) = open(path)?;
+        self.locate_file(&open(path)?, path, options)
+    }
+
+    fn locate_file(&self, file: &File, path: &Path, options: &LocateOptions) -> Result<Located, FormatError> {
+        let header = header::read(file, path)?;
         let mut notes = Vec::new();
         let chosen = choose(&header, &options.key, path, &mut notes)?;
         let array = matrix(chosen).ok_or_else(|| unusable(chosen, path))?;
         let region = Region { path: path.to_path_buf(), offset: chosen.offset, array };
         let others = header.tensors.iter().filter(|tensor| tensor.name != chosen.name);
-        let fields = fields(&file, &header, others, path)?;
+        let fields = fields(file, &header, others, path)?;
         let is_range = ["start_index", "end_index"].iter().all(|key| fields.get(*key).is_some_and(Value::is_i64));
         let kind = if is_range { ArrayKind::Field } else { ArrayKind::Bare };
         Ok(Located { kind, array, payload: region.into(), fields, notes })
     }
 
-    fn describe(&self, path: &Path, _options: &LocateOptions) -> Result<Fields, FormatError> {
-        let (file, header) = open(path)?;
-        fields(&file, &header, header.tensors.iter(), path)
+    fn describe(&self, path: &Path, options: &LocateOptions) -> Result<Fields, FormatError> {
+        self.describe_file(&open(path)?, path, options)
+    }
+
+    fn describe_file(&self, file: &File, path: &Path, _options: &LocateOptions) -> Result<Fields, FormatError> {
+        let header = header::read(file, path)?;
+        fields(file, &header, header.tensors.iter(), path)
     }
 
     fn writes(&self) -> Writes {
@@ -90,10 +98,8 @@ impl Format for Safetensors {
     }
 }
 
-fn open(path: &Path) -> Result<(File, Header), FormatError> {
-    let file = File::open(path).map_err(FormatError::io("open", path))?;
-    let header = header::read(&file, path)?;
-    Ok((file, header))
+fn open(path: &Path) -> Result<File, FormatError> {
+    File::open(path).map_err(FormatError::io("open", path))
 }
 
 /// The tensor as a matrix that a store takes.
