@@ -82,7 +82,7 @@ def h5py(rows: np.ndarray, target: Path, compression: str | None, sync: bool):
 
     filters = {
         None: {},
-        "zstd": hdf5plugin.Zstd(clevel=1),
+        "zstd": {"shuffle": True, **hdf5plugin.Zstd(clevel=1)},
         "deflate": {"compression": "gzip", "compression_opts": 4, "shuffle": True},
     }
     chunks = {"chunks": (CHUNK_ROWS, rows.shape[1])} if compression else {}

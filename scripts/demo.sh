@@ -46,5 +46,12 @@ step "export: the pickle that older tools load"
 show "$embstore" export demo/wikipedia.npy --format pickle -o demo/wikipedia_merged.pkl --force
 .venv/bin/python -W error scripts/show_store.py demo/wikipedia_merged.pkl
 
+step "export: Zarr, read in chunks by zarr-python, xarray and dask"
+show "$embstore" export demo/wikipedia.npy --format zarr --force
+show "$embstore" info demo/wikipedia.zarr
+
+step "update: nothing has changed, so nothing is read again"
+show "$embstore" merge demo/embeddings -o demo/wikipedia.npy --rows "$articles" --articles demo/wikipedia.pkl --update
+
 step "everything is in demo/"
 ls -l demo

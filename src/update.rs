@@ -72,6 +72,10 @@ impl Old {
         if !store.metadata().is_some_and(|metadata| metadata.contains_key("store_id")) {
             return Err(Error::NotUpdatable { path: path.to_path_buf() });
         }
+        let itself = path.canonicalize().ok();
+        if plan.parts().iter().any(|part| itself.is_some() && part.checkpoint.path.canonicalize().ok() == itself) {
+            return Err(Error::TargetIsSource { target: path.to_path_buf() });
+        }
         let mut old = Old { chunks: store.chunks(), store, reused: Vec::new(), changes: Changes::default() };
         for part in plan.parts() {
             let known = old.chunks.iter().find(|chunk| chunk.entry["file"] == part.checkpoint.name());

@@ -22,12 +22,17 @@ pub(super) fn commit(
     sync: bool,
 ) -> Result<Vec<PieceRecord>, CopyError> {
     let (Some(parts), Some(journal)) = (parts, journal) else { return Ok(done.iter().collect()) };
+    // A chunk in a file of its own is written out at once, while others are still being encoded.
+    let interval = match parts {
+        Parts::Chunks(sink) if !sink.in_order() => Duration::ZERO,
+        _ => COMMIT_INTERVAL,
+    };
     let mut landed = Vec::new();
     let mut last = Instant::now();
     while let Ok(piece) = done.recv() {
         let first = landed.len();
         landed.push(piece);
-        let deadline = last + COMMIT_INTERVAL;
+        let deadline = last + interval;
         while let Ok(piece) = done.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             landed.push(piece);
         }

@@ -196,6 +196,13 @@ def test_a_bare_array_is_not_updated(job):
     assert contents(folder) == before
 
 
+def test_a_store_is_not_merged_into_itself(job):
+    folder, paths = job
+    before = contents(folder)
+    assert "among the inputs" in fails("merge", folder / "s.npy", "-o", folder / "s.npy", "--update")
+    assert contents(folder) == before
+
+
 def test_damage_in_the_old_store_is_found_and_not_published(job):
     folder, paths = job
     with open(folder / "s.npy", "r+b") as file:

@@ -20,7 +20,7 @@ use crate::target::{CHUNK_ROWS, ChunkSink, Layout, Parts, Target};
 
 use super::articles::Hdf5Articles;
 use super::blocks::Hdf5Rows;
-use super::filters::{self, Pipeline};
+use super::filters::{self, Pipeline, Pool};
 use super::raw::{self, Placement, Storage};
 use super::{MATRIX, attributes, beside, failed, transfer};
 
@@ -32,6 +32,7 @@ pub(super) struct ChunkedStore {
     array: ArrayMeta,
     chunk_rows: u64,
     pipeline: Pipeline,
+    pool: Pool,
     open: Mutex<Option<Open>>,
 }
 
@@ -64,7 +65,14 @@ impl ChunkedStore {
     pub(super) fn create(path: &Path, array: ArrayMeta, layout: &Layout) -> Result<Self, FormatError> {
         let (chunk_rows, pipeline) = described(path, &array, layout)?;
         let fresh = beside(path, "fresh");
-        let store = ChunkedStore { path: path.to_path_buf(), array, chunk_rows, pipeline, open: Mutex::new(None) };
+        let store = ChunkedStore {
+            path: path.to_path_buf(),
+            array,
+            chunk_rows,
+            pipeline,
+            pool: Pool::default(),
+            open: Mutex::new(None),
+        };
         store.lay_out(&fresh).map_err(failed("cannot be created", &fresh))?;
         let synced = File::options().write(true).open(&fresh);
         synced.and_then(|file| file.sync_data()).map_err(FormatError::io("sync", &fresh))?;
@@ -164,9 +172,8 @@ impl ChunkSink for ChunkedStore {
 
     fn encode(&self, chunk: u64, bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
         // The last chunk too has its full size; what is behind the rows is zero.
-        let mut whole = bytes.to_vec();
-        whole.resize((self.chunk_rows * self.array.row_bytes()) as usize, 0);
-        filters::encode(&self.pipeline, whole).map_err(|what| FormatError::Container {
+        let len = (self.chunk_rows * self.array.row_bytes()) as usize;
+        filters::encode(&self.pipeline, bytes, len, &self.pool).map_err(|what| FormatError::Container {
             path: self.path.clone(),
             what: format!("chunk {chunk}: {what}"),
             hint: "write it without --compression",
@@ -174,7 +181,9 @@ impl ChunkSink for ChunkedStore {
     }
 
     fn store(&self, chunk: u64, encoded: Vec<u8>) -> Result<(), FormatError> {
-        self.with(|open| transfer::write_chunk(&open.dataset, [chunk * self.chunk_rows, 0], &encoded))
+        let stored = self.with(|open| transfer::write_chunk(&open.dataset, [chunk * self.chunk_rows, 0], &encoded));
+        self.pool.give(encoded);
+        stored
     }
 
     fn sync(&self, _chunks: &[u64]) -> Result<(), FormatError> {

@@ -13,7 +13,9 @@
 //! at <https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md>. Whatever a chunk says of
 //! its size, no more is decoded than the chunk has room for.
 
+use std::borrow::Cow;
 use std::io::{Read, Write};
+use std::sync::{Mutex, PoisonError};
 
 use flate2::Compression as Deflate;
 use flate2::read::ZlibDecoder;
@@ -81,25 +83,62 @@ pub(super) fn pipeline(compression: Compression, size: usize) -> Option<Pipeline
     Some(vec![(SHUFFLE, vec![size as u32]), compressor])
 }
 
-/// Applies the filters to a whole chunk.
+/// Buffers that are used again: to have the system clear megabytes for every chunk takes longer than to fill them.
+#[derive(Debug, Default)]
+pub(super) struct Pool(Mutex<Vec<Vec<u8>>>);
+
+impl Pool {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back.
+    pub(super) fn give(&self, buffer: Vec<u8>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
+}
+
+/// Applies the filters to a whole chunk, which is filled up to `len` bytes with zeros.
 ///
 /// # Errors
-/// What a compressor says.
-pub(super) fn encode(pipeline: &Pipeline, mut bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+/// What a filter says.
+pub(super) fn encode(pipeline: &Pipeline, bytes: &[u8], len: usize, pool: &Pool) -> Result<Vec<u8>, String> {
+    let mut bytes = Cow::Borrowed(bytes);
+    if bytes.len() < len {
+        bytes.to_mut().resize(len, 0);
+    }
     for (filter, parameters) in pipeline {
         let parameter = parameters.first().copied().unwrap_or(0);
-        bytes = match *filter {
-            SHUFFLE => shuffle(&bytes, parameter as usize),
+        let mut out = pool.take();
+        match *filter {
+            SHUFFLE => shuffle(&bytes, parameter as usize, &mut out),
             DEFLATE => {
-                let mut encoder = ZlibEncoder::new(Vec::new(), Deflate::new(parameter));
-                encoder.write_all(&bytes).and_then(|()| encoder.finish()).map_err(|error| error.to_string())?
+                out.clear();
+                let mut encoder = ZlibEncoder::new(out, Deflate::new(parameter));
+                out = encoder.write_all(&bytes).and_then(|()| encoder.finish()).map_err(|error| error.to_string())?;
             }
-            ZSTD => zstd::bulk::compress(&bytes, parameter as i32).map_err(|error| error.to_string())?,
-            LZ4 => lz4_encode(&bytes, parameter as usize),
+            ZSTD => {
+                out.clear();
+                out.reserve(zstd::zstd_safe::compress_bound(bytes.len()));
+                let mut encoder = zstd::bulk::Compressor::new(parameter as i32).map_err(|error| error.to_string())?;
+                encoder.compress_to_buffer(&bytes, &mut out).map_err(|error| error.to_string())?;
+            }
+            LZ4 => out = lz4_encode(&bytes, parameter as usize),
             other => return Err(format!("{} is not written", name(other))),
-        };
+        }
+        if let Cow::Owned(used) = std::mem::replace(&mut bytes, Cow::Owned(out)) {
+            pool.give(used);
+        }
     }
-    Ok(bytes)
+    Ok(match bytes {
+        Cow::Owned(encoded) => encoded,
+        Cow::Borrowed(plain) => {
+            let mut out = pool.take();
+            out.clear();
+            out.extend_from_slice(plain);
+            out
+        }
+    })
 }
 
 /// Undoes the filters whose bit in `mask` is not set: `len` bytes come out.
@@ -137,12 +176,10 @@ pub(super) fn decode(pipeline: &Pipeline, mask: u32, mut bytes: Vec<u8>, len: us
 }
 
 /// Elements of `size` bytes to planes of bytes; what is left over stays behind them.
-fn shuffle(bytes: &[u8], size: usize) -> Vec<u8> {
-    if size <= 1 {
-        return bytes.to_vec();
-    }
-    let count = bytes.len() / size;
-    let mut out = vec![0; bytes.len()];
+fn shuffle(bytes: &[u8], size: usize, out: &mut Vec<u8>) {
+    // What a used buffer holds is overwritten.
+    out.resize(bytes.len(), 0);
+    let count = bytes.len() / size.max(1);
     let (planes, rest) = out.split_at_mut(count * size);
     for (plane, out) in planes.chunks_exact_mut(count.max(1)).enumerate() {
         for (element, byte) in bytes.chunks_exact(size).zip(out) {
@@ -150,7 +187,6 @@ fn shuffle(bytes: &[u8], size: usize) -> Vec<u8> {
         }
     }
     rest.copy_from_slice(&bytes[count * size..]);
-    out
 }
 
 /// The way back.
@@ -253,7 +289,7 @@ mod tests {
         let bytes: Vec<u8> = (0..10_007u32).flat_map(|i| (i as f32).sin().to_le_bytes()).collect();
         for codec in [Codec::Zstd, Codec::Deflate, Codec::Lz4] {
             let pipeline = pipeline(Compression { codec, level: None }, 4).expect("a pipeline");
-            let encoded = encode(&pipeline, bytes.clone()).expect("encodes");
+            let encoded = encode(&pipeline, &bytes, bytes.len(), &Pool::default()).expect("encodes");
             assert!(encoded.len() < bytes.len(), "{codec:?}: {}", encoded.len());
             assert_eq!(decode(&pipeline, 0, encoded.clone(), bytes.len()).as_ref(), Ok(&bytes), "{codec:?}");
             for cut in [0, 3, 11, encoded.len() / 2, encoded.len() - 1] {
@@ -270,9 +306,14 @@ mod tests {
         for block in [1, 4, 100, 5000] {
             assert_eq!(lz4_decode(&lz4_encode(&bytes, block), 1003).as_ref(), Ok(&bytes), "{block}");
         }
-        assert_eq!(unshuffle(&shuffle(&bytes, 4), 4), bytes);
-        assert_eq!(shuffle(&[1, 2, 3, 4, 5], 2), [1, 3, 2, 4, 5]);
-        assert_eq!(shuffle(&[1, 2], 4), [1, 2]);
+        let shuffled = |bytes: &[u8], size| {
+            let mut out = vec![7; 3];
+            shuffle(bytes, size, &mut out);
+            out
+        };
+        assert_eq!(unshuffle(&shuffled(&bytes, 4), 4), bytes);
+        assert_eq!(shuffled(&[1, 2, 3, 4, 5], 2), [1, 3, 2, 4, 5]);
+        assert_eq!(shuffled(&[1, 2], 4), [1, 2]);
         let mut wrong = bytes.clone();
         wrong.extend_from_slice(&fletcher32(&bytes).to_le_bytes());
         assert_eq!(checked(wrong.clone()).as_ref(), Ok(&bytes));
