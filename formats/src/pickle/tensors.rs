@@ -210,7 +210,7 @@ fn order(shape: &[u64], strides: &[u64]) -> Option<Order> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "containers"))]
 mod tests {
     use super::super::{KeepAll, scan};
     use super::*;
