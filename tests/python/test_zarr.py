@@ -297,7 +297,7 @@ def test_another_layout_is_another_job(tmp_path):
     write_job(tmp_path / "in", matrix(40_000, 256), parts=8)
     job = Job(BIN, tmp_path / "in", tmp_path / "out", "s.zarr", ["--threads", "1", "--chunk-rows", "1000"])
     job.clear()
-    let_go(caught(job), signal.SIGKILL)
+    let_go(caught(job, rows_down=True), signal.SIGKILL)
     before = job.digest()
     assert "--restart" in fails("merge", tmp_path / "in", "-o", job.store, "--compression", "zstd")
     assert job.digest() == before
