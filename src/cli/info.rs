@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use embstore::text::thousands;
-use embstore::{Info, info};
+use embstore::{Info, Kind, info};
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -48,6 +48,9 @@ fn print(info: &Info, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}: {} ({})", info.path.display(), info.kind.name(), info.format)?;
     if let (Some((rows, cols)), Some(dtype)) = (info.shape, info.dtype) {
         writeln!(out, "  {} rows × {cols} columns, {dtype}", thousands(rows))?;
+    }
+    if info.kind == Kind::Array {
+        writeln!(out, "  names no rows of its own: such files follow each other in natural name order")?;
     }
     for (key, value) in &info.metadata {
         writeln!(out, "  {key}: {}", short(value))?;
