@@ -95,8 +95,8 @@ impl Format for Hdf5 {
             return Ok(0);
         }
         let (chunk_rows, _) = chunked::described(path, array, layout)?;
-        // The rows, shuffled, and compressed.
-        Ok(3 * chunk_rows * array.row_bytes())
+        // The rows, shuffled, and compressed; and as much again in buffers that wait for their next use.
+        Ok(6 * chunk_rows * array.row_bytes())
     }
 
     fn create(&self, path: &Path, array: ArrayMeta, layout: &Layout) -> Result<Box<dyn Target>, FormatError> {
