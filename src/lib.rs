@@ -45,6 +45,7 @@ pub mod quality;
 mod ranges;
 mod read_back;
 mod store;
+mod sync;
 pub mod text;
 mod update;
 mod verify;
