@@ -15,6 +15,7 @@ use crate::journal::JournalError;
 use crate::partial::PartialError;
 use crate::plan::PlanError;
 use crate::ranges::RangesError;
+use crate::sync::SyncError;
 use crate::text::{megabytes, thousands};
 
 /// What can go wrong in a verb.
@@ -42,6 +43,9 @@ pub enum Error {
     /// The copy stopped.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// Nothing can be fetched from the clusters.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
     /// A file cannot be read or written.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -151,6 +155,7 @@ impl Error {
             Error::Partial(source) => source.hint(),
             Error::Journal(source) => source.hint(),
             Error::Copy(source) => source.hint(),
+            Error::Sync(source) => source.hint(),
             Error::Format(source) => source.hint(),
             Error::Extension { .. } => {
                 let written = FORMATS.iter().filter(|format| format.writes() != Writes::Nothing);
@@ -176,6 +181,6 @@ impl Error {
     /// Whether the caller asked to stop; what has landed is kept.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        matches!(self, Error::Copy(CopyError::Cancelled))
+        matches!(self, Error::Copy(CopyError::Cancelled) | Error::Sync(SyncError::Cancelled))
     }
 }

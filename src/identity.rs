@@ -45,6 +45,15 @@ impl Identity {
         file.metadata().map(|metadata| Identity::from(&metadata))
     }
 
+    /// The identity that a file will have when it is complete: that of the open `part` of it, with the length `size` and
+    /// the modification time that it is given then.
+    ///
+    /// # Errors
+    /// Where the system cannot tell.
+    pub fn expected(part: &File, size: u64, modified_seconds: i64) -> io::Result<Self> {
+        Ok(Identity { size, modified: (modified_seconds, 0), ..Self::of(part)? })
+    }
+
     /// The part of its modification time below a second.
     #[must_use]
     pub fn modified_nanoseconds(&self) -> i64 {

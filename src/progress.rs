@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// A stage of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// Clusters are asked what they have.
+    Survey,
     /// Checkpoints are located and verified.
     Plan,
     /// Rows are copied and measured.
@@ -22,6 +24,7 @@ impl Phase {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Phase::Survey => "survey",
             Phase::Plan => "plan",
             Phase::Copy => "copy",
             Phase::Articles => "articles",
@@ -31,8 +34,57 @@ impl Phase {
     }
 }
 
+/// What happens to files on their way from the clusters.
+#[derive(Clone, Copy, Debug)]
+pub enum Transfer<'a> {
+    /// So many files and bytes are on their way, of which so many have landed in an earlier run.
+    Begin {
+        /// Files.
+        files: u64,
+        /// Bytes.
+        bytes: u64,
+        /// Bytes that are there.
+        landed: u64,
+    },
+    /// A file begins, or begins again.
+    File {
+        /// Its name.
+        file: &'a str,
+        /// Its length.
+        bytes: u64,
+        /// Bytes of it that are there.
+        landed: u64,
+    },
+    /// Bytes of a file have landed.
+    Bytes {
+        /// Its name.
+        file: &'a str,
+        /// How many.
+        bytes: u64,
+    },
+    /// A file is in its place.
+    Landed {
+        /// Its name.
+        file: &'a str,
+        /// Its length.
+        bytes: u64,
+    },
+    /// A file is given up, or waits for another try.
+    Stopped {
+        /// Its name.
+        file: &'a str,
+    },
+    /// What a person should know at once.
+    Note {
+        /// The sentence.
+        text: &'a str,
+    },
+}
+
 /// Hears how far the work is. Called from several threads.
 pub trait Progress: Sync {
+    /// Files are on their way.
+    fn transfer(&self, _event: Transfer<'_>) {}
     /// A phase begins; it has `rows` rows of `row_bytes` bytes, where that is known (else 0).
     fn begin(&self, phase: Phase, rows: u64, row_bytes: u64);
     /// So many rows more are done. The fraction is their sum over the phase's rows.

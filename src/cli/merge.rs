@@ -35,13 +35,24 @@ pub(super) struct MergeArgs {
     /// The store to write
     #[arg(long, short, value_name = "STORE")]
     output: PathBuf,
+    /// Which files of a folder are meant [default: cluster*_gpu*.pkl where any matches, else all checkpoints]
+    #[arg(long, value_name = "GLOB")]
+    pattern: Option<String>,
+    /// Print the plan and stop
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// What becomes of the checkpoints: what merge and run share.
+#[derive(Args)]
+#[command(next_help_heading = "Store")]
+pub(super) struct StoreArgs {
     /// Its format [default: by its extension]
     #[arg(long, value_name = "FORMAT",
           value_parser = written_formats(|writes| matches!(writes, Writes::Stores | Writes::Legacy)))]
     format: Option<String>,
-    /// Which files of a folder are meant [default: cluster*_gpu*.pkl where any matches, else all checkpoints]
-    #[arg(long, value_name = "GLOB")]
-    pattern: Option<String>,
     /// First rows of files that do not name their own: JSON lines {"file": …, "start_index": …}
     #[arg(long, value_name = "FILE")]
     ranges: Option<PathBuf>,
@@ -66,9 +77,6 @@ pub(super) struct MergeArgs {
     /// Bring a finished store up to date: only checkpoints that are new or have changed are read again
     #[arg(long)]
     update: bool,
-    /// Print the plan and stop
-    #[arg(long, short = 'n')]
-    dry_run: bool,
     #[command(flatten)]
     build: BuildArgs,
 }
@@ -83,31 +91,26 @@ enum OnNonFinite {
 
 impl MergeArgs {
     pub(super) fn run(&self, output: Output, observer: Observer<'_>, reporter: &Reporter) -> Result<(), Failure> {
-        let options = self.options();
+        let options = self.store.options(self.inputs.clone(), self.pattern.clone(), self.output.clone());
         if self.dry_run {
-            let DryRun { plan, changes, memory_per_thread } = dry_run(&options, observer)?;
+            let planned = dry_run(&options, observer)?;
             reporter.clear();
-            let mut json = plan_json(&plan);
-            json["changes"] = changes_json(changes.as_ref());
-            json["memory_per_thread"] = json!(memory_per_thread);
-            return Ok(output.result(&json, |out| {
-                print_plan(&plan, &options, out)?;
-                writeln!(out, "  memory: about 10 MB, and {} a thread", megabytes(memory_per_thread))?;
-                print_changes(changes.as_ref(), out)?;
-                writeln!(out, "  nothing was written; run it without --dry-run to merge")
-            })?);
+            return Ok(output.result(&dry_run_json(&planned), |out| print_dry_run(&planned, &options, out))?);
         }
         let failed = |error| Failure::Work(error, Some(options.output.clone()));
         let report = merge(&options, observer).map_err(failed)?;
         reporter.clear();
         Ok(output.result(&report_json(&report), |out| print_report(&report, out))?)
     }
+}
 
-    fn options(&self) -> MergeOptions {
+impl StoreArgs {
+    /// What to merge into `output`.
+    pub(super) fn options(&self, inputs: Vec<PathBuf>, pattern: Option<String>, output: PathBuf) -> MergeOptions {
         MergeOptions {
-            inputs: self.inputs.clone(),
-            pattern: self.pattern.clone(),
-            output: self.output.clone(),
+            inputs,
+            pattern,
+            output,
             format: self.format.clone(),
             ranges: self.ranges.clone(),
             rows: self.rows,
@@ -124,6 +127,22 @@ impl MergeArgs {
             build: self.build.options(),
         }
     }
+}
+
+/// What would be merged, as JSON.
+pub(super) fn dry_run_json(planned: &DryRun) -> Value {
+    let mut json = plan_json(&planned.plan);
+    json["changes"] = changes_json(planned.changes.as_ref());
+    json["memory_per_thread"] = json!(planned.memory_per_thread);
+    json
+}
+
+/// What would be merged, for people.
+pub(super) fn print_dry_run(planned: &DryRun, options: &MergeOptions, out: &mut dyn Write) -> io::Result<()> {
+    print_plan(&planned.plan, options, out)?;
+    writeln!(out, "  memory: about 10 MB, and {} a thread", megabytes(planned.memory_per_thread))?;
+    print_changes(planned.changes.as_ref(), out)?;
+    writeln!(out, "  nothing was written; run it without --dry-run to merge")
 }
 
 fn plan_json(plan: &Plan) -> Value {
@@ -220,7 +239,8 @@ fn print_left_out(rows: u64, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn report_json(report: &MergeReport) -> Value {
+/// The result of a merge as JSON.
+pub(super) fn report_json(report: &MergeReport) -> Value {
     json!({
         "store": report.store.display().to_string(),
         "format": report.format,
@@ -237,7 +257,8 @@ fn report_json(report: &MergeReport) -> Value {
     })
 }
 
-fn print_report(report: &MergeReport, out: &mut dyn Write) -> io::Result<()> {
+/// What was merged, for people.
+pub(super) fn print_report(report: &MergeReport, out: &mut dyn Write) -> io::Result<()> {
     let (rows, cols) = report.shape;
     if report.changes.as_ref().is_some_and(Changes::is_empty) {
         writeln!(out, "✓ {} is up to date: {} rows × {cols} columns", report.store.display(), thousands(rows))?;

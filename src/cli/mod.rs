@@ -9,16 +9,18 @@ mod opening;
 mod output;
 mod progress;
 mod shell;
+mod sync;
 mod verify;
 
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use embstore::formats::{Compression, FORMATS, Layout, Writes};
+use embstore::sync::{ASKPASS_FILE, answer};
 use embstore::{BuildOptions, Cancel, Error, Observer, Settings};
 use serde_json::json;
 
@@ -52,6 +54,7 @@ Exit codes:
 
 #[derive(Subcommand)]
 enum Verb {
+    Sync(sync::SyncArgs),
     Merge(merge::MergeArgs),
     Export(export::ExportArgs),
     Info(info::InfoArgs),
@@ -141,7 +144,7 @@ fn written_formats(which: impl Fn(Writes) -> bool) -> PossibleValuesParser {
 enum Failure {
     /// The work failed; the store, where one was being built, tells where its partial lies.
     Work(Error, Option<PathBuf>),
-    /// A store is not sound; the findings have been printed.
+    /// A store is not sound, or not every file has arrived; the findings have been printed.
     Unsound,
     /// The result cannot be printed.
     Output(io::Error),
@@ -159,8 +162,17 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// The command line, with the defaults of each verb.
+fn command() -> Command {
+    Cli::command()
+}
+
 pub(crate) fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    if let Some(file) = std::env::var_os(ASKPASS_FILE) {
+        return askpass(Path::new(&file));
+    }
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout with code 0, wrong usage to stderr with code 2; a closed pipe is no error.
@@ -174,6 +186,7 @@ pub(crate) fn main() -> ExitCode {
     let reporter = Reporter::new(if cli.common.quiet { ProgressMode::None } else { cli.common.progress });
     let observer = Observer { progress: &reporter, cancel: &CANCEL };
     let result = match &cli.verb {
+        Verb::Sync(args) => args.run(output, observer, &reporter),
         Verb::Merge(args) => args.run(output, observer, &reporter),
         Verb::Export(args) => args.run(output, observer, &reporter),
         Verb::Info(args) => args.run(output),
@@ -185,6 +198,15 @@ pub(crate) fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(failure, output),
+    }
+}
+
+/// The system's ssh asks this very program for a password: its question is the first argument.
+fn askpass(file: &Path) -> ExitCode {
+    let prompt = std::env::args().nth(1).unwrap_or_default();
+    match answer(file, &prompt) {
+        Ok(Some(secret)) if writeln!(io::stdout(), "{}", &*secret).is_ok() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::{Cli, Failure};
+use super::{Failure, command};
 
 /// Print completions for a shell.
 #[derive(Args)]
@@ -24,14 +24,14 @@ impl CompletionsArgs {
     pub(super) fn run(&self) -> Result<(), Failure> {
         // Into memory first: the generator panics where it cannot write, on a closed pipe for one.
         let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "embstore", &mut text);
+        clap_complete::generate(self.shell, &mut command(), "embstore", &mut text);
         Ok(io::stdout().write_all(&text)?)
     }
 }
 
 impl ManArgs {
     pub(super) fn run(&self) -> Result<(), Failure> {
-        let mut command = Cli::command();
+        let mut command = command();
         command.build();
         let mut text = Vec::new();
         clap_mangen::Man::new(command.clone()).render(&mut text)?;

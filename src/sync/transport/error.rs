@@ -170,7 +170,8 @@ impl ConnectError {
                 "check the network, a VPN or firewall; a slow host may need a longer --timeout".into()
             }
             ConnectError::LoginRefused { .. } => {
-                "check username and password (or identity_file) in the credentials; log in by hand: ssh USER@HOST".into()
+                "check username and password (or identity_file) in the credentials; log in by hand: ssh USER@HOST"
+                    .into()
             }
             ConnectError::NoWayIn { .. } => {
                 "put a password or an identity_file into the credentials, or load a key: ssh-add".into()
@@ -193,6 +194,11 @@ impl ConnectError {
             ConnectError::NoProgram { .. } => "install the OpenSSH client, or use --transport ssh2".into(),
             ConnectError::Unsupported { .. } => "use the system's OpenSSH client: --transport openssh".into(),
         }
+    }
+
+    /// Whether the other transport may have the means that this one lacks.
+    pub(crate) fn is_beyond_this_transport(&self) -> bool {
+        matches!(self, ConnectError::NoWayIn { .. } | ConnectError::Unsupported { .. } | ConnectError::Handshake { .. })
     }
 
     /// Whether another try may succeed, once the server has been reached before. A refused login or host key is never

@@ -1,15 +1,18 @@
-//! Progress on stderr: a bar, plain lines, JSON lines or nothing.
+//! Progress on stderr: bars, plain lines, JSON lines or nothing.
+
+mod transfers;
 
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use embstore::text::{megabytes, thousands};
-use embstore::{Phase, Progress};
-use indicatif::{ProgressBar, ProgressStyle};
+use embstore::{Phase, Progress, Transfer};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::ProgressMode;
+use transfers::{Transfers, event_json, say, sentence};
 
 /// Between two lines of one phase.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -17,7 +20,10 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Shows how far the work is.
 pub(super) struct Reporter {
     mode: ProgressMode,
+    /// The lines of the terminal, shared by the bars.
+    bars: Option<MultiProgress>,
     state: Mutex<State>,
+    transfers: Mutex<Option<Transfers>>,
 }
 
 struct State {
@@ -42,28 +48,31 @@ impl Reporter {
         let now = Instant::now();
         let (phase, bar) = (Phase::Plan, None);
         let state = State { phase, rows: 0, row_bytes: 0, done: 0, head_start: None, began: now, shown: now, bar };
-        Reporter { mode, state: Mutex::new(state) }
+        let bars = (mode == ProgressMode::Bar).then(MultiProgress::new);
+        Reporter { mode, bars, state: Mutex::new(state), transfers: Mutex::new(None) }
     }
 
-    /// Takes the bar away, before a result is printed.
+    /// Takes the bars away, before a result is printed.
     pub(super) fn clear(&self) {
-        if let Some(bar) = self.state.lock().unwrap_or_else(PoisonError::into_inner).bar.take() {
-            bar.finish_and_clear();
+        if let Some(transfers) = &mut *self.transfers.lock().unwrap_or_else(PoisonError::into_inner) {
+            transfers.clear();
         }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).end_bar();
     }
 }
 
 impl Progress for Reporter {
+    fn transfer(&self, event: Transfer<'_>) {
+        self.hear(event);
+    }
+
     fn begin(&self, phase: Phase, rows: u64, row_bytes: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let bar = state.bar.take();
-        if let Some(bar) = bar {
-            bar.finish_and_clear();
-        }
+        state.end_bar();
         *state = State { phase, rows, row_bytes, done: 0, head_start: None, began: now, shown: now, bar: None };
         match self.mode {
-            ProgressMode::Bar => state.bar = Some(bar_of(phase, rows)),
+            ProgressMode::Bar => state.bar = self.bars.as_ref().map(|bars| bars.add(bar_of(phase, rows))),
             ProgressMode::Plain if rows > 0 => line(&format!("{} {} rows", phase.name(), thousands(rows))),
             ProgressMode::Plain => line(phase.name()),
             ProgressMode::Json => line(&state.json()),
@@ -92,7 +101,51 @@ impl Progress for Reporter {
     }
 }
 
+impl Reporter {
+    fn hear(&self, event: Transfer<'_>) {
+        let mut transfers = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Transfer::Begin { files, bytes, landed } = event {
+            // What was shown before the first file is over.
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).end_bar();
+            *transfers = Some(Transfers::new(files, bytes, landed, self.bars.as_ref()));
+        }
+        let Some(transfers) = &mut *transfers else {
+            // Before the first file there is nothing to count, but a note may be told.
+            if let (ProgressMode::Bar | ProgressMode::Plain, Some(text)) = (self.mode, sentence(event)) {
+                say(&text, self.bars.as_ref());
+            }
+            return;
+        };
+        transfers.hear(event, self.bars.as_ref());
+        match self.mode {
+            ProgressMode::Bar | ProgressMode::Plain => {
+                if let Some(text) = sentence(event) {
+                    say(&text, self.bars.as_ref());
+                }
+                if self.mode == ProgressMode::Plain && matches!(event, Transfer::Bytes { .. }) && transfers.is_due() {
+                    line(&transfers.text());
+                }
+            }
+            ProgressMode::Json => {
+                if let Some(event) = event_json(event) {
+                    line(&event.to_string());
+                }
+                if matches!(event, Transfer::Begin { .. }) || transfers.is_due() {
+                    line(&transfers.json().to_string());
+                }
+            }
+            ProgressMode::None | ProgressMode::Auto => {}
+        }
+    }
+}
+
 impl State {
+    fn end_bar(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
     fn bytes_per_second(&self) -> f64 {
         let done = self.done.saturating_sub(self.head_start.unwrap_or(0));
         (done * self.row_bytes) as f64 / self.began.elapsed().as_secs_f64().max(1e-3)

@@ -1,0 +1,283 @@
+//! The connections of one cluster: each takes the next file from one queue until none is left.
+//!
+//! Connections come and go: one that is refused beside others leaves its work to them, one that breaks is made again.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::error::FetchError;
+use super::fetch::{Fetched, Fetcher};
+use super::manifest::Manifest;
+use super::preview::{Preview, identity_to_be, preview};
+use super::remote::RemoteFile;
+use super::sftp::Sftp;
+use super::transport::{Breaker, ConnectError, Transport};
+use crate::identity::Identity;
+use crate::progress::Transfer;
+
+/// Logins at the same time: a server drops some of those that have not finished, from ten on by default.
+const MOST_LOGINS: usize = 4;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Hears what becomes of files. Called from several threads.
+pub(crate) trait Audience: Sync {
+    /// Whether previews are wanted.
+    fn wants_previews(&self) -> bool {
+        false
+    }
+    /// A file can be planned with; `None` where it cannot.
+    fn previewed(&self, _file: &RemoteFile, _preview: Option<Preview>) {}
+    /// A file is there, or will not be.
+    fn settled(&self, _file: &RemoteFile, _outcome: Result<&Fetched, &FetchError>) {}
+}
+
+/// All that the connections of one cluster share.
+pub(crate) struct Crew<'a> {
+    pub(crate) transport: &'a dyn Transport,
+    pub(crate) fetcher: Fetcher<'a>,
+    pub(crate) manifest: &'a Mutex<Manifest>,
+    pub(crate) audience: &'a dyn Audience,
+    /// Takes what became of each file.
+    pub(crate) on_settled: &'a (dyn Fn(&RemoteFile, Result<Fetched, FetchError>) + Sync),
+    /// Connections at most.
+    pub(crate) jobs: usize,
+    pub(crate) retries: u32,
+    /// Bytes that have crossed the line.
+    pub(crate) bytes: &'a AtomicU64,
+}
+
+/// What one connection does next.
+enum Task {
+    /// Looks at the head and tail of a file that will have this identity.
+    Preview(RemoteFile, Identity),
+    /// Fetches a file.
+    Fetch(RemoteFile),
+}
+
+/// What changes while a crew works.
+struct Shift<'a> {
+    crew: &'a Crew<'a>,
+    queue: Mutex<VecDeque<Task>>,
+    logins: Door,
+    breakers: Mutex<Vec<Breaker>>,
+    /// Why nobody tries to connect any more.
+    closed: OnceLock<()>,
+    is_over: AtomicBool,
+}
+
+impl Crew<'_> {
+    /// Fetches `files`, the largest first, over `first` and as many further connections as are had.
+    pub(crate) fn fetch(&self, first: Sftp, mut files: Vec<RemoteFile>) {
+        files.sort_by_key(|file| std::cmp::Reverse(file.version.size));
+        let connections = self.jobs.min(files.len()).max(1);
+        let mut tasks = VecDeque::new();
+        if self.audience.wants_previews() {
+            for file in &files {
+                match identity_to_be(self.fetcher.folder, file) {
+                    Some(identity) => tasks.push_back(Task::Preview(file.clone(), identity)),
+                    None => self.audience.previewed(file, None),
+                }
+            }
+        }
+        tasks.extend(files.into_iter().map(Task::Fetch));
+        let shift = Shift {
+            crew: self,
+            queue: Mutex::new(tasks),
+            logins: Door::new(MOST_LOGINS),
+            breakers: Mutex::new(vec![first.breaker()]),
+            closed: OnceLock::new(),
+            is_over: AtomicBool::new(false),
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| shift.watch());
+            let shift = &shift;
+            let workers: Vec<_> = std::iter::once(Some(first))
+                .chain(std::iter::repeat_with(|| None))
+                .take(connections)
+                .map(|connection| scope.spawn(move || shift.work(connection)))
+                .collect();
+            for worker in workers {
+                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            }
+            shift.is_over.store(true, Ordering::Relaxed);
+        });
+    }
+}
+
+impl Shift<'_> {
+    /// Breaks all connections where the caller asks to stop: a silent server would hold its thread.
+    fn watch(&self) {
+        while !self.is_over.load(Ordering::Relaxed) {
+            if self.is_cancelled() {
+                self.breakers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|end| end());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.crew.fetcher.observer.cancel.is_cancelled()
+    }
+
+    /// One connection: takes tasks until none is left.
+    fn work(&self, mut connection: Option<Sftp>) {
+        if connection.is_none() {
+            match self.connect() {
+                Ok(made) => connection = Some(made),
+                Err(error) => return self.go_on_with_fewer(&error),
+            }
+        }
+        while let Some(task) = self.take() {
+            match task {
+                Task::Preview(file, identity) => {
+                    let found = connection.as_mut().map(|sftp| preview(&self.crew.fetcher, sftp, &file, identity));
+                    // Without a preview the file is planned when it is there. A connection that broke is made again.
+                    if !matches!(found, Some(Ok(_))) {
+                        connection = None;
+                    }
+                    self.crew.audience.previewed(&file, found.and_then(Result::ok).flatten());
+                }
+                Task::Fetch(file) => {
+                    let outcome = self.settle(&mut connection, &file);
+                    if let Err(FetchError::Connect(_)) = &outcome {
+                        // Nobody can log in any more, or the server has stayed away for all tries.
+                        let _ = self.closed.set(());
+                    }
+                    (self.crew.on_settled)(&file, outcome);
+                }
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Task> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_cancelled() { None } else { queue.pop_front() }
+    }
+
+    fn go_on_with_fewer(&self, error: &ConnectError) {
+        if !self.is_cancelled() {
+            let text = format!("going on with fewer connections: {error}");
+            self.crew.fetcher.observer.progress.transfer(Transfer::Note { text: &text });
+        }
+    }
+
+    fn connect(&self) -> Result<Sftp, ConnectError> {
+        let _login = self.logins.enter();
+        let connection = self.crew.transport.connect()?;
+        let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        breakers.push(connection.breaker());
+        drop(breakers);
+        Sftp::start(connection, &self.crew.fetcher.address)
+    }
+
+    /// Fetches a file, over as many connections as it takes.
+    fn settle(&self, connection: &mut Option<Sftp>, file: &RemoteFile) -> Result<Fetched, FetchError> {
+        let (mut failures, mut mismatches) = (0, 0);
+        loop {
+            let before = AtomicU64::new(0);
+            let result = self.attempt(connection, file, &before);
+            let error = match result {
+                Ok(fetched) => return Ok(fetched),
+                Err(error) => error,
+            };
+            if error.breaks_connection() {
+                *connection = None;
+            }
+            self.crew.fetcher.observer.progress.transfer(Transfer::Stopped { file: &file.name });
+            if self.is_cancelled() {
+                return Err(FetchError::Cancelled);
+            }
+            if before.load(Ordering::Relaxed) > 0 {
+                failures = 0;
+            }
+            match &error {
+                FetchError::Mismatch { .. } if mismatches == 0 => mismatches += 1,
+                error if error.is_transient() && failures < self.crew.retries => {
+                    let text = format!("{error}; trying again");
+                    self.crew.fetcher.observer.progress.transfer(Transfer::Note { text: &text });
+                    self.pause(failures)?;
+                    failures += 1;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    fn attempt(
+        &self,
+        connection: &mut Option<Sftp>,
+        file: &RemoteFile,
+        moved: &AtomicU64,
+    ) -> Result<Fetched, FetchError> {
+        let fetcher = &self.crew.fetcher;
+        if self.closed.get().is_some() && connection.is_none() {
+            return Err(FetchError::GivenUp { address: fetcher.address.clone(), path: file.path.clone() });
+        }
+        let sftp = match connection {
+            Some(sftp) => sftp,
+            None => connection.insert(self.connect()?),
+        };
+        let known = {
+            let manifest = self.crew.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+            manifest.entries().get(&file.name).cloned()
+        };
+        let fetched = fetcher.fetch(sftp, file, known.as_ref(), &mut |bytes| {
+            moved.fetch_add(bytes, Ordering::Relaxed);
+            self.crew.bytes.fetch_add(bytes, Ordering::Relaxed);
+        })?;
+        if known.as_ref() != Some(&fetched.entry) {
+            let mut manifest = self.crew.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+            manifest.append(fetched.entry.clone())?;
+        }
+        Ok(fetched)
+    }
+
+    /// Waits before the next try, longer from time to time.
+    fn pause(&self, failures: u32) -> Result<(), FetchError> {
+        // Not all connections at the same moment: a fraction that differs from call to call is enough for that.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let jitter = f64::from(now.subsec_nanos() % 1000) / 4000.0;
+        let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE).mul_f64(1.0 + jitter);
+        let mut left = pause;
+        while !left.is_zero() {
+            if self.is_cancelled() {
+                return Err(FetchError::Cancelled);
+            }
+            let step = left.min(Duration::from_millis(50));
+            std::thread::sleep(step);
+            left -= step;
+        }
+        Ok(())
+    }
+}
+
+/// Lets so many through at a time.
+struct Door {
+    free: Mutex<usize>,
+    changed: Condvar,
+}
+
+struct Inside<'a>(&'a Door);
+
+impl Door {
+    fn new(places: usize) -> Self {
+        Door { free: Mutex::new(places), changed: Condvar::new() }
+    }
+
+    fn enter(&self) -> Inside<'_> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.changed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Inside(self)
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.changed.notify_one();
+    }
+}
