@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use clap::Args;
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 use super::{Failure, command};
@@ -35,10 +35,17 @@ impl ManArgs {
         command.build();
         let mut text = Vec::new();
         clap_mangen::Man::new(command.clone()).render(&mut text)?;
-        for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
-            let name = format!("embstore-{}", verb.get_name());
-            clap_mangen::Man::new(verb.clone().name(name)).render(&mut text)?;
-        }
+        pages_below(&command, "embstore", &mut text)?;
         Ok(io::stdout().write_all(&text)?)
     }
+}
+
+/// The pages of the verbs of a command, and of the verbs below them.
+fn pages_below(command: &Command, name: &str, text: &mut Vec<u8>) -> io::Result<()> {
+    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+        let name = format!("{name}-{}", verb.get_name());
+        clap_mangen::Man::new(verb.clone().name(name.clone())).render(text)?;
+        pages_below(verb, &name, text)?;
+    }
+    Ok(())
 }
