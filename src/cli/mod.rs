@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. A closed pipe is not an error.
 
+mod config;
 mod export;
 mod info;
 mod merge;
@@ -12,6 +13,7 @@ mod shell;
 mod sync;
 mod verify;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,6 +26,7 @@ use embstore::sync::{ASKPASS_FILE, answer};
 use embstore::{BuildOptions, Cancel, Error, Observer, Settings};
 use serde_json::json;
 
+use config::Stop;
 use output::Output;
 use progress::Reporter;
 
@@ -49,6 +52,11 @@ Examples:
   embstore info embeddings/cluster1_gpu0.pkl
   embstore verify wikipedia.npy --checkpoints embeddings/
 
+Settings:
+  Every flag can also be set in embstore.toml ([merge] rows = 250000) and in the environment
+  (EMBSTORE_MERGE_ROWS=250000): flag over environment over file over default. A switch that is on
+  there is turned off with --FLAG=false. embstore config show tells what holds and why.
+
 Exit codes:
   0 done   1 failed   2 wrong usage   130 interrupted (run the same command to go on)";
 
@@ -59,6 +67,7 @@ enum Verb {
     Export(export::ExportArgs),
     Info(info::InfoArgs),
     Verify(verify::VerifyArgs),
+    Config(config::ConfigArgs),
     Completions(shell::CompletionsArgs),
     Man(shell::ManArgs),
 }
@@ -75,6 +84,10 @@ struct Common {
     /// How progress is shown on stderr
     #[arg(long, value_enum, default_value_t = ProgressMode::Auto, global = true, value_name = "MODE")]
     progress: ProgressMode,
+    /// Settings, in place of embstore.toml in the working directory
+    // Looked for in the arguments before clap gets them.
+    #[arg(id = "config", long = "config", global = true, value_name = "FILE")]
+    _config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -144,6 +157,8 @@ fn written_formats(which: impl Fn(Writes) -> bool) -> PossibleValuesParser {
 enum Failure {
     /// The work failed; the store, where one was being built, tells where its partial lies.
     Work(Error, Option<PathBuf>),
+    /// What was asked for does not exist, and what does.
+    Usage(String, String),
     /// A store is not sound, or not every file has arrived; the findings have been printed.
     Unsound,
     /// The result cannot be printed.
@@ -171,10 +186,19 @@ pub(crate) fn main() -> ExitCode {
     if let Some(file) = std::env::var_os(ASKPASS_FILE) {
         return askpass(Path::new(&file));
     }
-    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
-        Ok(cli) => cli,
-        Err(error) => {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let plain = command();
+    let parsed = config::parse(&plain, &args).and_then(|(matches, settings)| {
+        let cli = Cli::from_arg_matches(&matches);
+        cli.map(|cli| (cli, settings)).map_err(|error| Stop::Usage(error.format(&mut plain.clone())))
+    });
+    let (cli, settings) = match parsed {
+        Ok(parsed) => parsed,
+        Err(Stop::Settings(message, hint)) => {
+            output::error(&message, &hint);
+            return ExitCode::from(WRONG_USAGE);
+        }
+        Err(Stop::Usage(error)) => {
             // Help and version go to stdout with code 0, wrong usage to stderr with code 2; a closed pipe is no error.
             let _ = error.print();
             return ExitCode::from(error.exit_code() as u8);
@@ -191,6 +215,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Export(args) => args.run(output, observer, &reporter),
         Verb::Info(args) => args.run(output),
         Verb::Verify(args) => args.run(output, observer, &reporter),
+        Verb::Config(args) => args.run(&plain, &settings, output),
         Verb::Completions(args) => args.run(),
         Verb::Man(args) => args.run(),
     };
@@ -213,6 +238,10 @@ fn askpass(file: &Path) -> ExitCode {
 fn report(failure: Failure, output: Output) -> ExitCode {
     match failure {
         Failure::Unsound => ExitCode::FAILURE,
+        Failure::Usage(message, hint) => {
+            output::error(&message, &hint);
+            ExitCode::from(WRONG_USAGE)
+        }
         Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Failure::Output(error) => {
             output::error(&format!("cannot write the result: {error}"), "check where stdout goes");
