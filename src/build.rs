@@ -100,7 +100,7 @@ fn fill(
     observer.progress.begin(Phase::Copy, job.array.rows(), job.array.row_bytes());
     observer.progress.advance(rows_resumed);
     let into = Landing { parts, landed: &landed, journal: &mut journal };
-    let copied = copy(&job.sources, Some(into), settings, observer, || {
+    let copied = copy(&job.sources, Some(into), job.awaited, settings, observer, || {
         if !target.wants_articles_first() {
             written = write_articles(job, &*target, observer);
         }
@@ -150,7 +150,7 @@ fn keep_intact(
     };
     let pieces: Vec<Source<'_>> = landed.values().map(piece_of).collect();
     observer.progress.begin(Phase::Verify, pieces.iter().map(|piece| piece.rows).sum(), job.array.row_bytes());
-    let found = copy(&pieces, None, job.options.settings, observer, || true)?;
+    let found = copy(&pieces, None, None, job.options.settings, observer, || true)?;
     landed.retain(|row, piece| found.get(row).is_some_and(|found| found.checksum() == piece.checksum()));
     Ok(())
 }

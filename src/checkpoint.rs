@@ -11,7 +11,7 @@ use crate::identity::Identity;
 use crate::text::thousands;
 
 /// A located checkpoint whose range agrees with its rows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// The file.
     pub path: PathBuf,
@@ -103,9 +103,9 @@ impl CheckpointError {
 /// What was found in a file, and which file that was.
 #[derive(Debug)]
 pub(crate) struct Sighting {
-    identity: Identity,
-    key: String,
-    located: Located,
+    pub(crate) identity: Identity,
+    pub(crate) key: String,
+    pub(crate) located: Located,
 }
 
 impl Sighting {
@@ -140,10 +140,15 @@ impl Checkpoint {
 
     /// Takes over what was found in `path`, which must still be the same file.
     pub(crate) fn take(path: &Path, found: Sighting, start: Option<u64>) -> Result<Self, CheckpointError> {
-        let Sighting { identity, key, located } = found;
-        if Identity::at(path)? != identity {
+        if Identity::at(path)? != found.identity {
             return Err(CheckpointError::Changed { path: path.to_path_buf() });
         }
+        Self::of(path, found, start)
+    }
+
+    /// Makes a checkpoint of what was found; nothing is opened.
+    pub(crate) fn of(path: &Path, found: Sighting, start: Option<u64>) -> Result<Self, CheckpointError> {
+        let Sighting { identity, key, located } = found;
         let rows = located.array.rows();
         let range = match (start, located.kind) {
             (Some(start), _) => Some(start..start.saturating_add(rows)),
@@ -170,6 +175,9 @@ impl Checkpoint {
     /// # Errors
     /// Where it has not.
     pub fn check_payload(&self) -> Result<(), CheckpointError> {
+        if !matches!(self.payload, Payload::Coded(_)) {
+            return Ok(());
+        }
         let file = File::open(&self.path).map_err(FormatError::io("open", &self.path))?;
         Ok(self.payload.check(&file)?)
     }

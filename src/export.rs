@@ -106,6 +106,7 @@ pub fn export(options: &ExportOptions, observer: Observer<'_>) -> Result<ExportR
         format,
         array,
         sources: chunks.iter().map(|kept| store.source(&kept.read, kept.written.start)).collect(),
+        awaited: None,
         articles: store.articles().map(|path| ArticlesPart {
             path: path.to_path_buf(),
             source: None,

@@ -45,8 +45,8 @@ impl Identity {
         file.metadata().map(|metadata| Identity::from(&metadata))
     }
 
-    /// The identity that a file will have when it is complete: that of the open `part` of it, with the length `size` and
-    /// the modification time that it is given then.
+    /// The identity that a file will have once it is complete: the one that is open now, with so many bytes and modified
+    /// so many seconds after 1970. It may be renamed until then.
     ///
     /// # Errors
     /// Where the system cannot tell.

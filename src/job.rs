@@ -6,7 +6,7 @@ use embstore_formats::articles::ArticlesWritten;
 use embstore_formats::{ArrayMeta, Checksum, Fields, Format, Layout};
 use serde_json::{Value, json};
 
-use crate::copy::{Settings, Source};
+use crate::copy::{Awaited, Settings, Source};
 use crate::error::Error;
 use crate::journal::Landed;
 use crate::plan::RowRange;
@@ -53,6 +53,8 @@ pub(crate) struct Job<'a> {
     pub(crate) format: &'static dyn Format,
     pub(crate) array: ArrayMeta,
     pub(crate) sources: Vec<Source<'a>>,
+    /// Sources that may still be on their way.
+    pub(crate) awaited: Option<Awaited<'a>>,
     pub(crate) articles: Option<ArticlesPart>,
     /// Whether the target is itself read: it is being updated.
     pub(crate) updates: bool,

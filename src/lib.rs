@@ -25,6 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arrivals;
 mod build;
 pub mod checkpoint;
 mod copy;
@@ -40,6 +41,7 @@ mod metadata;
 mod partial;
 pub mod plan;
 mod preflight;
+mod preview;
 mod progress;
 pub mod quality;
 mod ranges;
@@ -50,6 +52,7 @@ pub mod text;
 mod update;
 mod verify;
 
+pub use arrivals::{Arrival, Arrivals};
 pub use copy::{CopyError, Settings};
 pub use embstore_formats as formats;
 pub use error::Error;
@@ -58,7 +61,7 @@ pub use identity::Identity;
 pub use info::{Info, Kind, info};
 pub use job::BuildOptions;
 pub use journal::JournalError;
-pub use merge::{DryRun, MergeOptions, MergeReport, NonFinite, dry_run, merge};
+pub use merge::{DryRun, MergeOptions, MergeReport, NonFinite, dry_run, merge, merge_arriving, plan_arriving};
 pub use partial::{PartialError, complete_publication, partial_folder};
 pub use plan::{Plan, RowRange};
 pub use progress::{Cancel, Observer, Phase, Progress, Silent, Transfer};

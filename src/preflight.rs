@@ -9,6 +9,7 @@ use embstore_formats::pickle::LocateError;
 use embstore_formats::{ArrayKind, Format, FormatError, LocateOptions, detect};
 
 use crate::error::Error;
+use crate::inputs::resolved;
 use crate::job::Job;
 use crate::partial::{PartialError, complete_publication, folder_of, partial_folder};
 
@@ -65,8 +66,9 @@ fn check_sources(job: &Job<'_>) -> Result<(), Error> {
     let files = job.format.store_files(job.target);
     let inputs = job.sources.iter().map(|source| source.path.as_path());
     let inputs: Vec<_> = inputs.chain(job.articles.iter().map(|part| part.path.as_path())).collect();
-    let inputs: BTreeSet<_> = inputs.into_iter().filter_map(|path| path.canonicalize().ok()).collect();
-    let is_input = |path: &&PathBuf| path.canonicalize().is_ok_and(|path| inputs.contains(&path));
+    // Some of them may be still on their way.
+    let inputs: BTreeSet<_> = inputs.into_iter().map(resolved).collect();
+    let is_input = |path: &&PathBuf| inputs.contains(&resolved(path));
     match files.all().find(is_input) {
         Some(target) => Err(Error::TargetIsSource { target: target.clone() }),
         None => Ok(()),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::copy::{Settings, Source, copy, piece_rows};
 use crate::error::Error;
 use crate::journal::Landed;
-use crate::merge::{MergeOptions, plan, sources};
+use crate::merge::{MergeOptions, plan_arriving, sources};
 use crate::metadata::{gather, metadata_checksum, store_id};
 use crate::plan::{Plan, RowRange};
 use crate::progress::{Observer, Phase};
@@ -60,7 +60,7 @@ pub fn verify(options: &VerifyOptions, observer: Observer<'_>) -> Result<VerifyR
     observer.progress.begin(Phase::Verify, store.array().rows(), store.array().row_bytes());
     let chunks = store.chunks();
     let whole: Vec<Source<'_>> = chunks.iter().map(|chunk| store.source(&chunk.rows, chunk.rows.start)).collect();
-    let landed = copy(&whole, None, options.settings, observer, || true)?;
+    let landed = copy(&whole, None, None, options.settings, observer, || true)?;
     let (quality, checksum) = gather(&landed, 0..u64::MAX);
     let file_of = |row: u64| {
         let chunk = chunks.iter().find(|chunk| chunk.rows.contains(&row))?;
@@ -172,7 +172,7 @@ fn compare_checkpoints(
 ) -> Result<(), Error> {
     let mut merge = MergeOptions::new(checkpoints, &options.store);
     merge.rows = Some(kept(store));
-    let plan = match plan(&merge, observer) {
+    let plan = match plan_arriving(&merge, &[], observer) {
         Ok(plan) => plan,
         Err(error) => {
             problems.push(format!("the checkpoints cannot be compared: {error}"));
@@ -185,12 +185,12 @@ fn compare_checkpoints(
     }
     observer.progress.begin(Phase::Verify, 2 * store.array().rows(), store.array().row_bytes());
     let theirs = sources(&plan);
-    let expected = copy(&theirs, None, options.settings, observer, || true)?;
+    let expected = copy(&theirs, None, None, options.settings, observer, || true)?;
     let ours: Vec<Source<'_>> = theirs
         .iter()
         .map(|source| store.source(&(source.store_row..source.store_row + source.rows), source.store_row))
         .collect();
-    let got = copy(&ours, None, options.settings, observer, || true)?;
+    let got = copy(&ours, None, None, options.settings, observer, || true)?;
     let differing = differing_rows(&plan, &theirs, &ours, &expected, &got)?;
     for row in differing.iter().take(NAMED_ROWS) {
         let file = plan.file_of(*row).unwrap_or_default();

@@ -210,7 +210,7 @@ pub enum Confidence {
 /// The first bytes of a file, or the fact that it is a folder.
 #[derive(Debug, Default)]
 pub struct Probe {
-    /// Up to 512 bytes from the start; none of a folder.
+    /// Up to [`Probe::HEAD`] bytes from the start; none of a folder.
     pub head: Vec<u8>,
     /// Length of the file in bytes.
     pub len: u64,
@@ -221,6 +221,9 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// Bytes from the start of a file by which it is recognised.
+    pub const HEAD: u64 = 512;
+
     /// Reads the first bytes of `path`.
     ///
     /// # Errors
@@ -240,7 +243,7 @@ impl Probe {
     /// Where it cannot be read.
     pub fn of_file(file: &File) -> io::Result<Self> {
         let len = file.metadata()?.len();
-        let mut head = vec![0; 512.min(len as usize)];
+        let mut head = vec![0; Self::HEAD.min(len) as usize];
         file.read_exact_at(&mut head, 0)?;
         Ok(Probe { head, len, folder: None, file: Some(file.try_clone()?) })
     }
@@ -287,8 +290,19 @@ pub fn format_for_extension(path: &Path) -> Option<&'static dyn Format> {
 /// # Errors
 /// [`FormatError::Unknown`] says what the file looks like instead.
 pub fn detect(path: &Path) -> Result<&'static dyn Format, FormatError> {
-    let probe = Probe::of(path)?;
-    recognise(&probe).map_err(|unknown| match probe.folder {
+    recognised(&Probe::of(path)?, path)
+}
+
+/// As [`detect`], of a file that is open already; `path` is for messages.
+///
+/// # Errors
+/// As there.
+pub fn detect_file(file: &File, path: &Path) -> Result<&'static dyn Format, FormatError> {
+    recognised(&Probe::of_file(file).map_err(FormatError::io("read", path))?, path)
+}
+
+fn recognised(probe: &Probe, path: &Path) -> Result<&'static dyn Format, FormatError> {
+    recognise(probe).map_err(|unknown| match probe.folder {
         Some(_) => FormatError::io("read", path)(io::ErrorKind::IsADirectory.into()),
         None => FormatError::Unknown { path: path.to_path_buf(), found: unknown.0, hint: unknown.1 },
     })

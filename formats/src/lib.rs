@@ -67,7 +67,7 @@ pub use checksum::{Checksum, Hasher};
 pub use dtype::{ByteOrder, Dtype, Order};
 pub use error::FormatError;
 pub use format::{
-    ArrayKind, Confidence, FORMATS, Fields, Format, LocateOptions, Located, Probe, Writes, detect,
+    ArrayKind, Confidence, FORMATS, Fields, Format, LocateOptions, Located, Probe, Writes, detect, detect_file,
     format_for_extension, format_named,
 };
 pub use region::{Region, Regions};

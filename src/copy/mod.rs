@@ -2,14 +2,16 @@
 //!
 //! The work is cut into pieces of fixed size that never span two sources, nor two chunks of a store that takes whole
 //! chunks. A piece is read by position into a block that fits the cache, measured there, and written by position; every
-//! byte is touched once. A thread is bound to no source: tasks are taken in row order from one counter. A task is a
-//! piece, or all pieces of a run that must be decoded forward, or all pieces of one chunk.
+//! byte is touched once. A thread is bound to no source: tasks are taken in row order, those whose files are still on
+//! their way once these have landed. A task is a piece, or all pieces of a run that must be decoded forward, or all
+//! pieces of one chunk.
 //!
 //! Threads live here alone.
 
 mod commit;
 mod destination;
 mod piece;
+mod queue;
 mod sync;
 mod task;
 mod transfer;
@@ -18,7 +20,7 @@ mod writeback;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
@@ -31,8 +33,10 @@ use crate::progress::Observer;
 use destination::Destination;
 use piece::Worker;
 pub(crate) use piece::{memory_per_thread, piece_rows};
+pub(crate) use queue::Awaited;
+use queue::Queue;
 pub(crate) use sync::sync_tree;
-use task::{Task, tasks};
+use task::tasks;
 use turn::Turn;
 
 /// Rows to be copied from one file.
@@ -92,6 +96,12 @@ pub enum CopyError {
         /// The rows of the store that were being copied.
         rows: (u64, u64),
     },
+    /// A source that was on its way did not come.
+    #[error("{}: did not arrive", path.display())]
+    NotArrived {
+        /// The source.
+        path: PathBuf,
+    },
     /// The journal cannot be written.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -117,6 +127,7 @@ impl CopyError {
             CopyError::SourceChanged { .. } => {
                 "something writes to it: let it finish, then run the same command; what has landed is kept".into()
             }
+            CopyError::NotArrived { .. } => "run the same command again: what has landed is kept".into(),
             CopyError::Journal(source) => source.hint(),
             CopyError::Threads { .. } => "use fewer: --threads 2".into(),
             CopyError::Cancelled => "run the same command to go on".into(),
@@ -132,11 +143,12 @@ pub(crate) struct Landing<'a> {
 }
 
 /// Copies every row of `sources` that has not landed into `into`, or only measures them where there is no destination.
-/// `alongside` runs on one of the threads first and stops the copy where it returns `false`. Returns all pieces, earlier
+/// Sources that are `awaited` are read when their files have landed. `alongside` runs on one of the threads first and stops the copy where it returns `false`. Returns all pieces, earlier
 /// ones too, by row.
 pub(crate) fn copy(
     sources: &[Source<'_>],
     into: Option<Landing<'_>>,
+    awaited: Option<Awaited<'_>>,
     settings: Settings,
     observer: Observer<'_>,
     alongside: impl FnOnce() -> bool + Send,
@@ -144,6 +156,7 @@ pub(crate) fn copy(
     let mut pieces = into.as_ref().map(|into| into.landed.clone()).unwrap_or_default();
     let parts = into.as_ref().map(|into| into.parts);
     let tasks = tasks(sources, &pieces, parts.and_then(|parts| parts.chunk_rows()));
+    let in_order = matches!(parts, Some(Parts::Chunks(sink)) if sink.in_order());
     let threads = settings.threads();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -151,8 +164,7 @@ pub(crate) fn copy(
         .map_err(|source| CopyError::Threads { threads, source })?;
     let run = Run {
         sources,
-        tasks: &tasks,
-        next: AtomicUsize::new(0),
+        queue: Queue::new(&tasks, sources, awaited, in_order),
         stop: AtomicBool::new(false),
         turn: Turn::default(),
         observer,
@@ -216,8 +228,7 @@ fn folders_unchanged(sources: &[Source<'_>]) -> Result<(), CopyError> {
 
 struct Run<'a> {
     sources: &'a [Source<'a>],
-    tasks: &'a [Task],
-    next: AtomicUsize,
+    queue: Queue<'a>,
     stop: AtomicBool,
     turn: Turn,
     observer: Observer<'a>,
@@ -237,9 +248,7 @@ impl Run<'_> {
     /// One thread: takes tasks until none is left.
     fn work(&self, parts: Option<Parts<'_>>, sync: bool, done: &Sender<PieceRecord>) -> Result<(), CopyError> {
         let mut worker = Worker::new(Destination::new(parts, sync));
-        loop {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(task) = self.tasks.get(number) else { return Ok(()) };
+        while let Some((number, task)) = self.queue.take(&|| self.is_stopped())? {
             let mut landed = Vec::new();
             for piece in &task.pieces {
                 if self.is_stopped() {
@@ -262,5 +271,6 @@ impl Run<'_> {
                 }
             }
         }
+        Ok(())
     }
 }
