@@ -9,6 +9,7 @@ mod merge;
 mod opening;
 mod output;
 mod progress;
+mod run;
 mod shell;
 mod sync;
 mod verify;
@@ -47,6 +48,8 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Examples:
+  embstore run
+  embstore sync --clusters tensor01 tensor02
   embstore merge embeddings/ -o wikipedia.npy --rows 250000 --articles wikipedia.pkl
   embstore export wikipedia.npy --format pickle -o wikipedia_merged.pkl
   embstore info embeddings/cluster1_gpu0.pkl
@@ -62,6 +65,7 @@ Exit codes:
 
 #[derive(Subcommand)]
 enum Verb {
+    Run(run::RunArgs),
     Sync(sync::SyncArgs),
     Merge(merge::MergeArgs),
     Export(export::ExportArgs),
@@ -179,7 +183,9 @@ impl From<io::Error> for Failure {
 
 /// The command line, with the defaults of each verb.
 fn command() -> Command {
-    Cli::command()
+    Cli::command().mut_subcommand("run", |verb| {
+        run::DEFAULTS.iter().fold(verb, |verb, (flag, value)| verb.mut_arg(flag, |arg| arg.default_value(value)))
+    })
 }
 
 pub(crate) fn main() -> ExitCode {
@@ -210,6 +216,7 @@ pub(crate) fn main() -> ExitCode {
     let reporter = Reporter::new(if cli.common.quiet { ProgressMode::None } else { cli.common.progress });
     let observer = Observer { progress: &reporter, cancel: &CANCEL };
     let result = match &cli.verb {
+        Verb::Run(args) => args.run(output, observer, &reporter),
         Verb::Sync(args) => args.run(output, observer, &reporter),
         Verb::Merge(args) => args.run(output, observer, &reporter),
         Verb::Export(args) => args.run(output, observer, &reporter),

@@ -84,7 +84,7 @@ impl MergeOptions {
     }
 
     /// How the checkpoints are read.
-    pub(super) fn locate(&self) -> LocateOptions {
+    pub(crate) fn locate(&self) -> LocateOptions {
         LocateOptions { key: self.key.clone(), scratch: folder_of(&self.output).to_path_buf() }
     }
 }

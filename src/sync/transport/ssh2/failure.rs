@@ -6,6 +6,7 @@ use libssh2_sys as raw;
 use ssh2::{ErrorCode, Session};
 
 use super::super::ConnectError;
+use super::probe;
 use crate::sync::host::Host;
 
 /// The kinds that are told apart.
@@ -94,6 +95,13 @@ pub(super) fn handshake(host: &Host, error: &ssh2::Error, session: Option<&Sessi
         }
         Some(_) if failure == Failure::Lost => {
             ConnectError::HungUp { address, reason: "it closed the connection during the key exchange".into() }
+        }
+        Some(_) if error.code() == ErrorCode::Session(raw::LIBSSH2_ERROR_KEX_FAILURE) => {
+            if probe::lists_algorithms(host) {
+                ConnectError::Unsupported { address, what: "the server takes no algorithm that ssh2 has".into() }
+            } else {
+                ConnectError::HungUp { address, reason: "it closed the connection before the key exchange".into() }
+            }
         }
         _ => failure.connecting(host, error),
     }

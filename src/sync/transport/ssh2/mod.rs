@@ -6,6 +6,7 @@ mod connection;
 mod failure;
 mod key;
 mod login;
+mod probe;
 #[cfg(test)]
 mod tests;
 

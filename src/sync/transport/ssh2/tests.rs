@@ -257,6 +257,32 @@ fn a_server_without_sftp_says_so() {
 }
 
 #[test]
+fn a_long_stream_arrives_whole_over_new_keys_and_windows() {
+    let user = Server::start().map(|server| server.host().username);
+    let Some(user) = user else { return };
+    // 40 MiB, and then the end: more than the window, and some ten times more than the keys are good for.
+    let command = "seq -w 0 5242879 | cut -c 1-7";
+    let lines = format!("PasswordAuthentication no\nRekeyLimit 4M\nSubsystem sftp {command}\n");
+    let Some(server) = Server::configured(&lines, &user) else { return };
+    let mut connection = connect(&server.host()).unwrap();
+    let mut bytes = Vec::new();
+    connection.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes.len(), 5_242_880 * 8);
+    for (number, line) in bytes.chunks(8).enumerate() {
+        assert_eq!(line, format!("{number:07}\n").as_bytes());
+    }
+}
+
+#[test]
+fn a_server_with_other_algorithms_is_left_to_openssh() {
+    let user = Server::start().map(|server| server.host().username);
+    let lines = "KexAlgorithms sntrup761x25519-sha512@openssh.com\n";
+    let Some(server) = user.and_then(|user| Server::configured(lines, &user)) else { return };
+    let error = refusal(&server.host());
+    assert!(matches!(error, ConnectError::Unsupported { .. }), "{error:?}");
+}
+
+#[test]
 fn a_way_through_another_machine_is_left_to_openssh() {
     let Some(server) = Server::start() else { return };
     let error = refusal(&Host { is_proxied: true, ..server.host() });
@@ -274,10 +300,9 @@ fn what_cannot_be_reached_says_so() {
 
 /// Connects to a server that says `words`, hears out what it is told, and then hangs up or, without `words`, stays
 /// silent.
-fn greeted_with(words: Option<&'static str>) -> Option<ConnectError> {
-    let server = Server::start()?;
+fn greeted_with(words: Option<&'static str>, host: Host) -> ConnectError {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let host = Host { port: listener.local_addr().unwrap().port(), timeout: Duration::from_secs(1), ..server.host() };
+    let host = Host { port: listener.local_addr().unwrap().port(), timeout: Duration::from_secs(1), ..host };
     let (done, wait) = mpsc::channel::<()>();
     let peer = thread::spawn(move || {
         let (mut socket, _) = listener.accept().unwrap();
@@ -292,11 +317,12 @@ fn greeted_with(words: Option<&'static str>) -> Option<ConnectError> {
     let error = refusal(&host);
     drop(done);
     peer.join().unwrap();
-    Some(error)
+    error
 }
 
 #[test]
 fn what_is_no_ssh_server_is_told_from_one_that_hangs_up() {
+    let Some(server) = Server::start() else { return };
     for (words, transient) in [
         ("", true),
         ("Exceeded MaxStartups\r\n", true),
@@ -305,14 +331,14 @@ fn what_is_no_ssh_server_is_told_from_one_that_hangs_up() {
         ("HTTP/1.1 400 Bad Request\r\n\r\n", false),
         ("\x00\x01\x02", false),
     ] {
-        let Some(error) = greeted_with(Some(words)) else { return };
+        let error = greeted_with(Some(words), server.host());
         match &error {
             ConnectError::HungUp { .. } => assert!(transient, "{words:?}: {error}"),
             ConnectError::Handshake { .. } => assert!(!transient, "{words:?}: {error}"),
             _ => panic!("{words:?}: {error:?}"),
         }
     }
-    let error = greeted_with(None).unwrap();
+    let error = greeted_with(None, server.host());
     assert!(matches!(error, ConnectError::TimedOut { seconds: 1, .. }), "{error:?}");
 }
 
@@ -326,10 +352,9 @@ impl Relay {
     fn before(server: &Server) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let (near, target) = (listener.local_addr().unwrap(), server.address());
-        let mut host = Host { port: near.port(), timeout: Duration::from_secs(1), ..server.host() };
+        let host = Host { port: near.port(), timeout: Duration::from_secs(2), ..server.host() };
         let known = server.known_line("host").replace(&format!("]:{}", target.port()), &format!("]:{}", near.port()));
         fs::write(&host.known_hosts[0], known).unwrap();
-        host.timeout = Duration::from_secs(2);
         let (sender, sockets) = mpsc::channel();
         thread::spawn(move || {
             let (client, _) = listener.accept().unwrap();
