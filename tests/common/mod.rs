@@ -1,6 +1,8 @@
 //! Checkpoints for tests, made by the library's own pickle writer; those of real numpy are in `tests/python`.
 #![allow(dead_code, unreachable_pub, reason = "every test binary includes this file and uses its own part")]
 
+pub mod transit;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
