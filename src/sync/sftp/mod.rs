@@ -1,6 +1,8 @@
 //! An SFTP client that only reads, over any byte stream. What a server sends is checked, never trusted.
 
 mod read;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::io;
