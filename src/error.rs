@@ -61,6 +61,12 @@ pub enum Error {
         /// The target.
         target: PathBuf,
     },
+    /// There are no articles.
+    #[error("{}: no such file: the articles are missing", path.display())]
+    NoArticles {
+        /// Where they should be.
+        path: PathBuf,
+    },
     /// Articles and rows do not match one to one.
     #[error(
         "{}: holds {} articles for {} rows",
@@ -164,6 +170,7 @@ impl Error {
             }
             Error::NotAStore { path } => format!("merge it first: embstore merge {} -o STORE", path.display()),
             Error::TargetIsSource { .. } | Error::NotReplaceable { .. } => "choose another name with -o".into(),
+            Error::NoArticles { .. } => "put the file there, or name another: --articles FILE".into(),
             Error::ArticlesCount { fit: Some(fit), .. } => fit.clone(),
             Error::ArticlesCount { .. } => "give one article a row".into(),
             Error::ArticlesChanged { .. } => "something writes to it: let it finish, then run it again".into(),

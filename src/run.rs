@@ -15,7 +15,7 @@ use crate::arrivals::Arrivals;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::copy::CopyError;
 use crate::error::Error;
-use crate::merge::{MergeOptions, MergeReport, merge, merge_arriving};
+use crate::merge::{MergeOptions, MergeReport, articles_identity, merge, merge_arriving};
 use crate::progress::{Observer, Phase};
 use crate::sync::{
     Audience, FetchError, Fetched, Preview, RemoteFile, Survey, SyncOptions, SyncReport, survey, sync, transfer,
@@ -60,6 +60,10 @@ type Reports = (Option<SyncReport>, Option<MergeReport>);
 
 fn sync_and_merge(fetch: &SyncOptions, into: &MergeOptions, observer: Observer<'_>) -> Result<Reports, Error> {
     let started = Instant::now();
+    if let Some(articles) = &into.articles {
+        // Rather now than after hours of fetching.
+        articles_identity(articles)?;
+    }
     observer.progress.begin(Phase::Survey, 0, 0);
     std::fs::create_dir_all(&fetch.output).map_err(FormatError::io("create", &fetch.output))?;
     let survey = survey(fetch, true, observer)?;

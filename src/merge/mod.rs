@@ -12,6 +12,7 @@ use embstore_formats::articles;
 use rayon::prelude::*;
 
 pub use options::{MergeOptions, NonFinite};
+pub(crate) use prepared::articles_identity;
 use prepared::{Merge, articles_part, old_store};
 pub use report::{DryRun, MergeReport};
 

@@ -1,8 +1,10 @@
 //! A merge that is ready to begin, and its building.
 
+use std::io;
+use std::path::Path;
 use std::time::SystemTime;
 
-use embstore_formats::{Dtype, Fields, Format, Layout, Writes};
+use embstore_formats::{Dtype, Fields, Format, FormatError, Layout, Writes};
 use serde_json::{Value, json};
 
 use crate::build::{Built, build as build_store};
@@ -140,7 +142,7 @@ pub(super) fn articles_part(
     old: Option<&Old>,
 ) -> Result<Option<ArticlesPart>, Error> {
     let Some(path) = options.articles.clone() else { return old.map_or(Ok(None), |old| old.articles(plan)) };
-    let mut source = recorded(Identity::at(&path)?);
+    let mut source = recorded(articles_identity(&path)?);
     source["file"] = json!(file_name(&path));
     Ok(Some(ArticlesPart {
         path,
@@ -176,5 +178,15 @@ fn common_model(plan: &Plan) -> Value {
     match models.next().flatten() {
         Some(first @ Value::String(_)) if models.all(|model| model == Some(first)) => first.clone(),
         _ => Value::Null,
+    }
+}
+
+/// Which file the articles are.
+pub(crate) fn articles_identity(path: &Path) -> Result<Identity, Error> {
+    match Identity::at(path) {
+        Err(FormatError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(Error::NoArticles { path: path.to_path_buf() })
+        }
+        identity => Ok(identity?),
     }
 }

@@ -28,7 +28,6 @@ impl Server {
     }
 
     /// With lines of `sshd_config`, for `user`.
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub(crate) fn configured(lines: &str, user: &str) -> Option<Self> {
         if !Path::new(SSHD).exists() {
             eprintln!("skipped: {SSHD} is not installed");
@@ -145,7 +144,6 @@ pub(crate) struct User {
 
 impl User {
     /// Nothing, and a reason on standard error, where that takes more rights.
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub(crate) fn add(name: &str, password: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() || !Path::new("/usr/sbin/useradd").exists() {
             eprintln!("skipped: only root can add a user with a password");
