@@ -13,6 +13,7 @@ mod crew;
 mod error;
 mod fetch;
 mod host;
+#[cfg(feature = "ssh2")]
 mod known_hosts;
 mod manifest;
 mod options;
@@ -23,6 +24,7 @@ mod remote;
 mod report;
 mod sftp;
 mod survey;
+#[cfg(feature = "ssh2")]
 #[cfg(test)]
 mod test_server;
 mod transport;

@@ -57,6 +57,7 @@ pub(crate) struct HostOptions {
 }
 
 /// All that a transport needs to know.
+#[cfg_attr(not(feature = "ssh2"), allow(dead_code, reason = "OpenSSH finds it out by itself"))]
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     /// The address as the credentials have it: what `~/.ssh/config` may know under that name.
@@ -138,6 +139,7 @@ impl Host {
     }
 
     /// Name and port under which its key is on record.
+    #[cfg(any(test, feature = "ssh2"))]
     pub(crate) fn on_record(&self) -> (&str, u16) {
         match &self.host_key_alias {
             Some(alias) => (alias, 22),
