@@ -37,7 +37,8 @@ impl Checkpoint {
         identity: Identity,
         options: &LocateOptions,
     ) -> Option<Self> {
-        if !absent.is_empty() && absent.start < Probe::HEAD {
+        let is_sized = preview.metadata().is_ok_and(|metadata| metadata.len() == identity.size);
+        if !is_sized || (!absent.is_empty() && absent.start < Probe::HEAD) {
             return None;
         }
         let located = detect_file(preview, path).ok()?.locate_file(preview, path, options).ok()?;

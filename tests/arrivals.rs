@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use common::Workshop;
 use common::transit::Transit;
 use embstore::checkpoint::Checkpoint;
+use embstore::formats::format_for_extension;
 use embstore::{
     Arrivals, Cancel, CopyError, Error, MergeOptions, MergeReport, Observer, Phase, Progress, merge, merge_arriving,
     plan_arriving,
@@ -114,7 +115,7 @@ fn assert_as_merged(workshop: &Workshop, options: &MergeOptions) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn files_land_in_any_order_in_stores_of_any_kind(
@@ -125,6 +126,9 @@ proptest! {
         for (output, compression) in
             [("w.npy", None), ("w.pkl", None), ("raw.zarr", None), ("w.zarr", Some("zstd")), ("w.h5", Some("deflate"))]
         {
+            if format_for_extension(Path::new(output)).is_none() {
+                continue;
+            }
             let workshop = Workshop::new();
             workshop.split(1200, COLS, FILES);
             let mut options = options(&workshop, output);
@@ -163,18 +167,20 @@ fn what_has_landed_is_merged_while_the_rest_is_on_its_way() {
 
 #[test]
 fn a_file_that_fails_ends_the_merge_and_what_has_landed_is_kept() {
-    for output in ["w.npy", "w.zarr", "w.h5"] {
+    let outputs = ["w.npy", "w.zarr", "w.h5"].into_iter();
+    for output in outputs.filter(|output| format_for_extension(Path::new(output)).is_some()) {
         let workshop = Workshop::new();
-        workshop.split(ROWS, COLS, FILES);
+        workshop.split(FILES * 500, COLS, FILES);
         let mut options = options(&workshop, output);
+        options.build.settings.threads = 2;
         if output != "w.npy" {
             options.build.layout.compression = Some("deflate".parse().expect("known"));
-            options.build.layout.chunk_rows = Some(500);
+            options.build.layout.chunk_rows = Some(100);
         }
         let transits = depart(&workshop, [1, 4]);
         let error = merge_while(&options, &coming(&transits), &Cancel::new(), |arrivals, heard| {
-            // The first file at least, also where rows are stored in their order.
-            until(|| heard.rows.load(Ordering::SeqCst) >= 4000);
+            // The first file at least, also where rows are stored in their order. Each thread may hold one more chunk.
+            until(|| heard.rows.load(Ordering::SeqCst) >= 500);
             arrivals.fail(transits[1].path());
         });
         let error = error.expect_err("one is missing");
@@ -184,7 +190,7 @@ fn a_file_that_fails_ends_the_merge_and_what_has_landed_is_kept() {
         assert!(!options.output.exists());
         transits.iter().for_each(|transit| transit.land(&Arrivals::new()));
         let report = merge(&options, Observer::none()).expect("goes on");
-        assert!(report.rows_resumed >= 3500, "{output}: {} rows were kept", report.rows_resumed);
+        assert!(report.rows_resumed >= 300, "{output}: {} rows were kept", report.rows_resumed);
         assert_as_merged(&workshop, &options);
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use common::transit::preview;
 use common::{Workshop, values};
 use embstore::checkpoint::Checkpoint;
-use embstore::formats::LocateOptions;
+use embstore::formats::{LocateOptions, format_named};
 use embstore::{ExportOptions, Identity, MergeOptions, Observer, export, merge};
 use serde_json::json;
 
@@ -69,7 +69,8 @@ fn raw_formats_are_told_and_others_are_not() {
     assert_eq!(told(&store), 2);
     // A header of 16 KiB, which only the largest head holds.
     assert_eq!(told(&exported("safetensors")), 1);
-    for format in ["parquet", "arrow", "hdf5"] {
+    let encoded = ["parquet", "arrow", "hdf5"].into_iter().filter(|format| format_named(format).is_some());
+    for format in encoded {
         assert_eq!(told(&exported(format)), 0, "{format} cannot be located in an open file");
     }
 }

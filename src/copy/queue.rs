@@ -150,3 +150,90 @@ impl Left {
         self.ready.pop_first()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use embstore_formats::{ArrayMeta, Payload, Region};
+
+    use super::super::task::tasks;
+    use super::*;
+    use crate::identity::Identity;
+    use crate::journal::Landed;
+
+    /// Three sources of ten rows, in chunks of four: rows 8..12 are of two sources, and so are 16..24.
+    fn with_queue(awaited: &[&str], in_order: bool, check: impl FnOnce(&Queue<'_>, &Arrivals)) {
+        let (arrivals, array) = (Arrivals::new(), ArrayMeta::stored(10, 1).expect("small"));
+        awaited.iter().for_each(|path| arrivals.expect(path));
+        let file = tempfile::tempfile().expect("a file");
+        let payload = Payload::from(Region { path: PathBuf::new(), offset: 0, array });
+        let source = |(index, path): (u64, &str)| Source {
+            path: path.into(),
+            identity: Identity::of(&file).expect("open"),
+            payload: &payload,
+            first: 0,
+            rows: 10,
+            store_row: index * 10,
+            in_kernel: false,
+        };
+        let sources: Vec<Source<'_>> = (0..).zip(["a", "b", "c"]).map(source).collect();
+        let tasks = tasks(&sources, &Landed::new(), Some(4));
+        let is_as_planned = |path: &Path| Ok(path != Path::new("c"));
+        let awaited = Awaited { arrivals: &arrivals, is_as_planned: &is_as_planned };
+        check(&Queue::new(&tasks, &sources, Some(awaited), in_order), &arrivals);
+    }
+
+    /// The number of the next task; `None` where none is left or all wait.
+    fn next(queue: &Queue<'_>) -> Option<usize> {
+        // Stops at the second look.
+        let looks = AtomicUsize::new(0);
+        let taken = queue.take(&|| looks.fetch_add(1, Ordering::Relaxed) > 0).expect("no failure");
+        taken.map(|(number, _)| number)
+    }
+
+    fn all(queue: &Queue<'_>) -> Vec<usize> {
+        std::iter::from_fn(|| next(queue)).collect()
+    }
+
+    #[test]
+    fn the_first_task_that_can_be_done_is_taken() {
+        with_queue(&["a", "b"], false, |queue, arrivals| {
+            assert_eq!(all(queue), [5, 6, 7]);
+            arrivals.land("b");
+            assert_eq!(all(queue), [3, 4]);
+            arrivals.land("a");
+            assert_eq!(all(queue), [0, 1, 2]);
+            assert_eq!(next(queue), None);
+        });
+    }
+
+    #[test]
+    fn in_order_no_task_is_taken_before_one_that_waits() {
+        with_queue(&["b"], true, |queue, arrivals| {
+            assert_eq!(all(queue), [0, 1]);
+            arrivals.land("b");
+            assert_eq!(all(queue), [2, 3, 4, 5, 6, 7]);
+        });
+    }
+
+    #[test]
+    fn what_fails_or_lands_as_something_else_is_an_error() {
+        with_queue(&["a", "c"], false, |queue, arrivals| {
+            arrivals.land("c");
+            let error = queue.take(&|| false).map(|_| ()).expect_err("another file");
+            assert!(matches!(error, CopyError::SourceChanged { rows: (20, 30), .. }), "{error}");
+            arrivals.fail("a");
+            let error = queue.take(&|| false).map(|_| ()).expect_err("none");
+            assert!(matches!(error, CopyError::NotArrived { .. }), "{error}");
+        });
+    }
+
+    #[test]
+    fn where_all_is_there_tasks_are_counted() {
+        with_queue(&[], false, |queue, _| {
+            assert!(queue.waiting.is_none());
+            assert_eq!(all(queue), [0, 1, 2, 3, 4, 5, 6, 7]);
+        });
+    }
+}

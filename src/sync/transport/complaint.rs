@@ -62,6 +62,11 @@ pub(super) fn read(said: &str, host: &Host) -> ConnectError {
     if is_no_ssh.iter().any(|part| reason.contains(part)) || reason.contains("Bad owner") {
         return ConnectError::Handshake { address, reason };
     }
+    let is_cut_off = ["closed by", "reset by", "Broken pipe", "disconnect"].iter().any(|part| reason.contains(part));
+    if has("Authenticated to ") && !is_cut_off {
+        // The login worked; what was started there has ended at once.
+        return ConnectError::NoSftp { address, reason };
+    }
     ConnectError::HungUp { address, reason }
 }
 
@@ -85,13 +90,16 @@ fn login_refused(said: &[&str], host: &Host) -> ConnectError {
             return ConnectError::Key { path: path.clone(), reason };
         }
     }
-    let mut tried: Vec<&str> = Vec::new();
+    let mut tried: Vec<String> = Vec::new();
     for line in said {
         let way = match line {
-            line if line.contains("Offering public key") => "publickey",
-            line if line.contains("Next authentication method: password") => "password",
-            line if line.contains("Next authentication method: keyboard-interactive") => "keyboard-interactive",
-            line if line.contains("Next authentication method: gssapi") => "gssapi",
+            line if line.contains("Offering public key") => match &host.identity_file {
+                Some(path) => format!("key {}", path.display()),
+                None => "keys of the agent and of ~/.ssh".into(),
+            },
+            line if line.contains("Next authentication method: password") => "password".into(),
+            line if line.contains("Next authentication method: keyboard-interactive") => "keyboard-interactive".into(),
+            line if line.contains("Next authentication method: gssapi") => "gssapi".into(),
             _ => continue,
         };
         if !tried.contains(&way) {

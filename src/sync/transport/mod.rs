@@ -8,6 +8,9 @@ mod error;
 mod openssh;
 #[cfg(feature = "ssh2")]
 mod ssh2;
+#[cfg(feature = "ssh2")]
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Read, Write};
 use std::path::Path;
