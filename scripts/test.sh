@@ -23,6 +23,7 @@ run cargo clippy --workspace --all-targets -- -D warnings
 run cargo check --workspace --all-targets --no-default-features
 run no_native_code
 RUSTDOCFLAGS="-D warnings" run cargo doc --workspace --no-deps
+run scripts/test_servers.sh
 run cargo test --workspace
 run cargo build --release
 
