@@ -50,6 +50,10 @@ pub(crate) fn list(sftp: &mut Sftp, folder: &str, pattern: &glob::Pattern) -> Re
             listing.refused.push((printable(&name), "is no plain file name"));
             continue;
         };
+        if is_our_own(name) {
+            listing.refused.push((name.into(), "has a name that sync uses for files of its own"));
+            continue;
+        }
         let path = format!("{}/{name}", folder.trim_end_matches('/'));
         // Not every server tells all of it in a listing.
         let attributes = if is_complete(&attributes) { attributes } else { sftp.stat(&path)? };
@@ -91,6 +95,11 @@ fn plain(name: &[u8]) -> Option<&str> {
         && !matches!(name, "." | "..")
         && !name.chars().any(|c| c == '/' || c == '\\' || c.is_control() || is_deceptive(c));
     is_plain.then_some(name)
+}
+
+/// What sync itself keeps in the download folder, which a wide pattern would let a server replace.
+fn is_our_own(name: &str) -> bool {
+    [".part", ".part.json", super::manifest::MANIFEST_SUFFIX].iter().any(|end| name.ends_with(end))
 }
 
 /// Characters that show a name as another one: marks of direction, spaces of no width.
