@@ -179,7 +179,7 @@ fn in_folder(
 /// A file in a folder, if it is meant. A broken file is: it must become an error and not a gap.
 fn checkpoint(file: Input, options: &LocateOptions) -> Option<Input> {
     let (path, name) = (&file.path, file_name(&file.path));
-    if [".part", ".partial", ".articles.parquet", ".meta.json", ".manifest.json"]
+    if [".part", ".part.json", ".partial", ".articles.parquet", ".meta.json", ".manifest.jsonl"]
         .iter()
         .any(|suffix| name.ends_with(suffix))
     {
