@@ -60,7 +60,7 @@ pub(super) struct SourceArgs {
     /// The folder on the clusters [default: that of the credentials, else /home/<username>/mapper_embeddings/embeddings]
     #[arg(long, value_name = "DIR")]
     remote_dir: Option<String>,
-    /// Connections a cluster [default: 4, or 8 where a round trip takes more than 10 ms]
+    /// Connections a cluster [default: one a core, from 2 to 4; 8 where a round trip takes more than 10 ms]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: Option<u16>,
     /// The way to the clusters

@@ -167,7 +167,9 @@ impl Fetcher<'_> {
             return Err(why.clone());
         }
         let patience = self.timeout + Duration::from_secs(file.version.size / SLOWEST_CHECKSUM);
-        let command = format!("sha256sum < {}", shell_quoted(&file.path));
+        // OpenSSL has the processor's instructions for it, which coreutils often lack: three times as fast.
+        let path = shell_quoted(&file.path);
+        let command = format!("openssl dgst -sha256 -r < {path} 2>/dev/null || sha256sum < {path}");
         let why = match sftp.execute(&command, patience) {
             Ok(done) if done.status == Some(0) => match checksum_in(&done.stdout) {
                 Some(sum) => return Ok(sum),

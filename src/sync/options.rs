@@ -45,7 +45,7 @@ pub struct SyncOptions {
     pub remote_dir: Option<String>,
     /// Which files are meant.
     pub pattern: String,
-    /// Connections a cluster; where absent 4, or 8 where a round trip takes long.
+    /// Connections a cluster; where absent one a core from 2 to 4, or 8 where a round trip takes more than 10 ms.
     pub jobs: Option<usize>,
     /// The way to the clusters.
     pub transport: TransportChoice,

@@ -16,7 +16,8 @@ use super::sftp::{Sftp, SftpError};
 use super::transport::{self, ConnectError, Transport};
 use crate::progress::{Observer, Transfer};
 
-/// From a longer round trip on, twice as many connections are worth their login.
+/// Up to it one connection keeps a core busy, and more of them than cores only get in each other's way. From a longer
+/// round trip on it is the windows of the connections that limit them.
 const LONG_ROUND_TRIP: Duration = Duration::from_millis(10);
 
 /// A cluster that answered.
@@ -186,7 +187,8 @@ impl Survey {
                 missing.push(file);
             }
         }
-        let default_jobs = if round_trip > LONG_ROUND_TRIP { 8 } else { 4 };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let default_jobs = if round_trip > LONG_ROUND_TRIP { 8 } else { cores.clamp(2, 4) };
         let jobs = options.jobs.unwrap_or(default_jobs);
         self.clusters.push(Cluster {
             name: name.into(),

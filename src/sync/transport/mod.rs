@@ -6,6 +6,7 @@ mod askpass;
 mod complaint;
 mod error;
 mod openssh;
+mod shell;
 #[cfg(feature = "ssh2")]
 mod ssh2;
 #[cfg(feature = "ssh2")]

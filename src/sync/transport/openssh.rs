@@ -8,13 +8,15 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::askpass::Secrets;
-use super::{Breaker, ConnectError, Connection, Executed, OUTPUT_LIMIT, Transport, complaint};
+use super::shell::Shell;
+use super::{Breaker, ConnectError, Connection, Executed, Transport, complaint};
 use crate::sync::host::Host;
 
 const PROGRAM: &str = "ssh";
@@ -28,9 +30,16 @@ const LONGEST_COMPLAINT: u64 = 256 * 1024;
 const OLDEST: (u32, u32) = (8, 4);
 
 /// Reaches a host through the system's ssh.
-pub(crate) struct OpenSsh {
+#[derive(Clone)]
+pub(crate) struct OpenSsh(Arc<Shared>);
+
+/// What the connections to one host have in common.
+struct Shared {
     host: Host,
     secrets: Option<Secrets>,
+    /// Runs the commands of all connections, one after another.
+    shell: Mutex<Option<Shell>>,
+    is_over: AtomicBool,
 }
 
 impl OpenSsh {
@@ -40,9 +49,12 @@ impl OpenSsh {
             Some(program) => Secrets::of(&host, program)?,
             None => None,
         };
-        Ok(OpenSsh { host, secrets })
+        let (shell, is_over) = (Mutex::new(None), AtomicBool::new(false));
+        Ok(OpenSsh(Arc::new(Shared { host, secrets, shell, is_over })))
     }
+}
 
+impl Shared {
     fn command(&self) -> Command {
         let host = &self.host;
         let seconds = host.timeout.as_secs().max(1);
@@ -97,31 +109,38 @@ impl OpenSsh {
         command
     }
 
-    fn spawn(&self, arguments: &[&str], stdin: Stdio) -> io::Result<(Child, File)> {
+    fn spawn(&self, arguments: &[&str]) -> io::Result<(Child, File)> {
         let complaints = tempfile::tempfile()?;
         let mut command = self.command();
-        command.args(arguments).stdin(stdin).stdout(Stdio::piped()).stderr(complaints.try_clone()?);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(complaints.try_clone()?);
         Ok((command.spawn()?, complaints))
+    }
+
+    fn execute(&self, command: &str, patience: Duration) -> io::Result<Executed> {
+        let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
+        if !shell.as_mut().is_some_and(Shell::is_alive) {
+            let (child, _complaints) = self.spawn(&[&self.host.name, "exec sh"])?;
+            *shell = Some(Shell::new(child)?);
+        }
+        let running = shell.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        let done = running.run(command, Instant::now() + patience, &self.is_over);
+        if !done.as_ref().is_ok_and(|done| done.status.is_some()) {
+            *shell = None;
+        }
+        done
     }
 }
 
 impl Transport for OpenSsh {
     fn connect(&self) -> Result<Box<dyn Connection>, ConnectError> {
         let failed = |error: io::Error| ConnectError::NoProgram { program: PROGRAM.into(), reason: error.to_string() };
-        let (mut child, complaints) = self.spawn(&["-s", &self.host.name, "sftp"], Stdio::piped()).map_err(failed)?;
+        let (mut child, complaints) = self.0.spawn(&["-s", &self.0.host.name, "sftp"]).map_err(failed)?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(failed(io::ErrorKind::BrokenPipe.into()));
         };
         widen(&output);
         let child = Arc::new(Mutex::new(child));
-        Ok(Box::new(Process {
-            transport: OpenSsh { host: self.host.clone(), secrets: self.secrets.clone() },
-            child,
-            input,
-            output,
-            complaints,
-            has_spoken: false,
-        }))
+        Ok(Box::new(Process { shared: Arc::clone(&self.0), child, input, output, complaints, has_spoken: false }))
     }
 
     fn window(&self) -> u64 {
@@ -131,7 +150,7 @@ impl Transport for OpenSsh {
 
 /// A running ssh.
 struct Process {
-    transport: OpenSsh,
+    shared: Arc<Shared>,
     child: Arc<Mutex<Child>>,
     input: ChildStdin,
     output: ChildStdout,
@@ -142,7 +161,7 @@ struct Process {
 
 impl Read for Process {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let timeout = self.transport.host.timeout;
+        let timeout = self.shared.host.timeout;
         let patience = if self.has_spoken { timeout } else { timeout.max(Duration::from_secs(15)) * 2 };
         wait(&self.output, patience)?;
         let count = self.output.read(buffer)?;
@@ -163,22 +182,11 @@ impl Write for Process {
 
 impl Connection for Process {
     fn execute(&mut self, command: &str, patience: Duration) -> io::Result<Executed> {
-        let transport = &self.transport;
-        let (mut child, _complaints) = transport.spawn(&[&transport.host.name, command], Stdio::null())?;
-        let deadline = Instant::now() + patience;
-        let result = output_of(&mut child, deadline);
-        // Its status comes a moment after its last output.
-        while result.is_ok() && Instant::now() < deadline && child.try_wait()?.is_none() {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        // Where it has ended already there is nothing to kill.
-        let _ = child.kill();
-        let status = child.wait()?;
-        Ok(Executed { status: status.code(), stdout: result? })
+        self.shared.execute(command, patience)
     }
 
     fn explain(&mut self, error: &io::Error) -> Option<ConnectError> {
-        let host = &self.transport.host;
+        let host = &self.shared.host;
         if error.kind() == io::ErrorKind::TimedOut {
             return Some(ConnectError::TimedOut { address: host.display(), seconds: host.timeout.as_secs() });
         }
@@ -191,8 +199,9 @@ impl Connection for Process {
     }
 
     fn breaker(&self) -> Breaker {
-        let child = Arc::clone(&self.child);
+        let (child, shared) = (Arc::clone(&self.child), Arc::clone(&self.shared));
         Box::new(move || {
+            shared.is_over.store(true, Ordering::Relaxed);
             // Where it has ended already there is nothing to kill.
             let _ = child.lock().unwrap_or_else(PoisonError::into_inner).kill();
         })
@@ -243,7 +252,7 @@ fn quoted(paths: &[PathBuf]) -> String {
 }
 
 /// Waits until there is something to read, or the end.
-fn wait(output: &ChildStdout, patience: Duration) -> io::Result<()> {
+pub(super) fn wait(output: &ChildStdout, patience: Duration) -> io::Result<()> {
     let mut events = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)];
     let patience = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
     match poll(&mut events, Some(&patience)) {
@@ -251,19 +260,6 @@ fn wait(output: &ChildStdout, patience: Duration) -> io::Result<()> {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-fn output_of(child: &mut Child, deadline: Instant) -> io::Result<Vec<u8>> {
-    let Some(mut output) = child.stdout.take() else { return Ok(Vec::new()) };
-    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
-    while (all.len() as u64) < OUTPUT_LIMIT {
-        wait(&output, deadline.saturating_duration_since(Instant::now()))?;
-        match output.read(&mut buffer)? {
-            0 => break,
-            count => all.extend_from_slice(&buffer[..count]),
-        }
-    }
-    Ok(all)
 }
 
 /// A wider pipe has fewer changes of process; where it is refused it stays as it is.
