@@ -10,6 +10,7 @@ import os
 
 import pytest
 from harness import BIN
+from ssh import IS_ROOT, Cluster
 
 
 def pytest_sessionstart(session):
@@ -30,3 +31,24 @@ def pytest_runtest_makereport(item, call):
 def pytest_terminal_summary(terminalreporter):
     for report in terminalreporter.stats.get("skipped", []):
         terminalreporter.write_line(f"⚠ NOT RUN: {report.nodeid}: {report.longrepr[2]}", yellow=True)
+
+
+def pytest_report_header():
+    if not IS_ROOT:
+        return "not root: sync is tested with keys alone, as there is no user with a password"
+
+
+@pytest.fixture(scope="session")
+def one():
+    """A cluster whose user has a shell, so that it tells checksums."""
+    cluster = Cluster("one")
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture(scope="session")
+def two():
+    """A cluster whose user can do nothing but SFTP."""
+    cluster = Cluster("two", shell=False)
+    yield cluster
+    cluster.remove()

@@ -9,10 +9,12 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 from harness import BIN, Result, environment, run
 from ssh import Cluster
 
 TRANSPORTS = ("openssh", "ssh2")
+both = pytest.mark.parametrize("transport", TRANSPORTS)
 OLD = 1_600_000_000
 
 

@@ -167,9 +167,7 @@ class Cluster:
         if SSHD is None:
             pytest.skip("no sshd: scripts/test_servers.sh installs one")
         self.name = name
-        # Not below pytest's own folders, which the user cannot enter.
-        self.folder = Path(tempfile.mkdtemp(prefix=f"embstore-{name}-"))
-        self.folder.chmod(0o755)
+        self.folder = self.make_folder(name)
         atexit.register(self.remove)
         self.user = account(SHELL if shell else NO_SHELL)
         if fake is not None and IS_ROOT:
@@ -186,6 +184,13 @@ class Cluster:
             self.behave(fake)
         self.process: subprocess.Popen | None = None
         self.start()
+
+    @staticmethod
+    def make_folder(name: str) -> Path:
+        """Not below pytest's own folders, which the users cannot enter."""
+        folder = Path(tempfile.mkdtemp(prefix=f"embstore-{name}-"))
+        folder.chmod(0o755)
+        return folder
 
     def fake_command(self) -> str:
         script = self.folder / "fake_sftp.py"

@@ -11,7 +11,7 @@ import signal
 
 import fake_sftp
 import pytest
-from desk import TRANSPORTS, Desk, fill, finish, of_file
+from desk import Desk, both, fill, finish, of_file
 from fake_sftp import BAD, GOOD, LAST, SIZE, content
 from ssh import Cluster, wait_until
 
@@ -66,9 +66,6 @@ def honest():
     tree = cluster.tree()
     yield cluster, tree, fill(tree, cluster=2)
     cluster.remove()
-
-
-both = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
 @pytest.fixture
