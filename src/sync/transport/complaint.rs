@@ -82,10 +82,10 @@ fn login_refused(said: &[&str], host: &Host) -> ConnectError {
             let reason = line.rsplit_once(": ").map_or(*line, |(_, reason)| reason).to_string();
             return ConnectError::Key { path: path.clone(), reason };
         }
-        // An encrypted key for which no passphrase was given is passed over in silence.
-        let was_offered = said.iter().any(|line| line.contains("Server accepts key"));
-        let was_signed = said.iter().any(|line| line.contains("Enter passphrase") || line.contains("read_passphrase"));
-        if was_offered && was_signed {
+        // An encrypted key for which no passphrase was given is passed over in silence, once the server would take it.
+        let is_welcome = said.iter().any(|line| line.contains("Server accepts key"));
+        let was_taken = said.iter().any(|line| line.contains("partial success"));
+        if is_welcome && !was_taken {
             let reason = "it needs a passphrase, and there is none or a wrong one".into();
             return ConnectError::Key { path: path.clone(), reason };
         }
