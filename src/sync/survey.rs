@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::credentials::{Credentials, Permissions};
+use super::credentials::{self, Credentials, Permissions};
 use super::error::{FetchError, SyncError};
 use super::fetch::is_up_to_date;
 use super::host::{Host, HostOptions};
@@ -61,7 +61,7 @@ pub(crate) fn survey(options: &SyncOptions, writes: bool, observer: Observer<'_>
     }
     let mut manifests = BTreeMap::new();
     if writes {
-        for name in &options.clusters {
+        for name in options.clusters.iter().filter(|name| credentials::is_name(name)) {
             manifests.insert(name.as_str(), Manifest::open(&options.output, name)?);
         }
     }

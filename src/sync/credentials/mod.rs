@@ -49,8 +49,7 @@ impl Credentials {
     /// # Errors
     /// Why it cannot be used.
     pub(crate) fn read(folder: &Path, cluster: &str, permissions: Permissions) -> Result<Self, CredentialsError> {
-        let plain = !cluster.is_empty() && cluster != "." && cluster != "..";
-        if !plain || cluster.chars().any(|c| matches!(c, '/' | '\\') || c.is_control()) {
+        if !is_name(cluster) {
             return Err(CredentialsError::Cluster { cluster: cluster.into() });
         }
         let path = folder.join(format!("{cluster}.credentials"));
@@ -70,6 +69,12 @@ impl Credentials {
         };
         Fields { path, fields }.credentials()
     }
+}
+
+/// Whether a cluster can be called so: its files are named after it, and lie nowhere else.
+pub(crate) fn is_name(cluster: &str) -> bool {
+    let is_plain = !cluster.is_empty() && cluster != "." && cluster != "..";
+    is_plain && !cluster.chars().any(|c| matches!(c, '/' | '\\') || c.is_control())
 }
 
 /// What the file holds. Permissions are those of the file that is read, whatever its name leads to by then.
