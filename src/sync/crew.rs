@@ -4,11 +4,12 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::error::FetchError;
-use super::fetch::{Fetched, Fetcher};
+use super::fetch::{Arrival, Complete, Fetched, Fetcher};
 use super::manifest::Manifest;
 use super::preview::{Preview, identity_to_be, preview};
 use super::remote::RemoteFile;
@@ -72,7 +73,6 @@ impl Crew<'_> {
     /// Fetches `files`, the largest first, over `first` and as many further connections as are had.
     pub(crate) fn fetch(&self, first: Sftp, mut files: Vec<RemoteFile>) {
         files.sort_by_key(|file| std::cmp::Reverse(file.version.size));
-        let connections = self.jobs.min(files.len()).max(1);
         let mut tasks = VecDeque::new();
         if self.audience.wants_previews() {
             for file in &files {
@@ -83,27 +83,47 @@ impl Crew<'_> {
             }
         }
         tasks.extend(files.into_iter().map(Task::Fetch));
+        let again = self.work(Some(first), tasks);
+        if !again.is_empty() {
+            // What does not match a second time is reported.
+            let again = self.work(None, again.into_iter().map(|(file, _)| Task::Fetch(file)).collect());
+            again.into_iter().for_each(|(file, error)| (self.on_settled)(&file, Err(error)));
+        }
+    }
+
+    /// Does the tasks; returns the files that arrived as something else than they are on the cluster.
+    fn work(&self, first: Option<Sftp>, tasks: VecDeque<Task>) -> Vec<(RemoteFile, FetchError)> {
+        let fetches = tasks.iter().filter(|task| matches!(task, Task::Fetch(_))).count();
+        let connections = self.jobs.min(fetches).max(1);
         let shift = Shift {
             crew: self,
             queue: Mutex::new(tasks),
             logins: Door::new(MOST_LOGINS),
-            breakers: Mutex::new(vec![first.breaker()]),
+            breakers: Mutex::new(first.iter().map(Sftp::breaker).collect()),
             closed: OnceLock::new(),
             is_over: AtomicBool::new(false),
         };
         std::thread::scope(|scope| {
             scope.spawn(|| shift.watch());
             let shift = &shift;
-            let workers: Vec<_> = std::iter::once(Some(first))
-                .chain(std::iter::repeat_with(|| None))
-                .take(connections)
-                .map(|connection| scope.spawn(move || shift.work(connection)))
+            let (sender, complete) = channel();
+            let concluding = scope.spawn(move || shift.conclude(&complete));
+            let is_first = |number| number == 0;
+            let mut first = first;
+            let workers: Vec<_> = (0..connections)
+                .map(|number| {
+                    let (connection, sender) = (first.take(), sender.clone());
+                    scope.spawn(move || shift.work(connection, is_first(number), &sender))
+                })
                 .collect();
+            drop(sender);
             for worker in workers {
                 worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             }
+            let again = concluding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             shift.is_over.store(true, Ordering::Relaxed);
-        });
+            again
+        })
     }
 }
 
@@ -112,6 +132,7 @@ impl Shift<'_> {
     fn watch(&self) {
         while !self.is_over.load(Ordering::Relaxed) {
             if self.is_cancelled() {
+                self.crew.transport.interrupt();
                 self.breakers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|end| end());
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -122,9 +143,9 @@ impl Shift<'_> {
         self.crew.fetcher.observer.cancel.is_cancelled()
     }
 
-    /// One connection: takes tasks until none is left.
-    fn work(&self, mut connection: Option<Sftp>) {
-        if connection.is_none() {
+    /// One connection: takes tasks until none is left. All but the first may do without one.
+    fn work(&self, mut connection: Option<Sftp>, is_first: bool, complete: &Sender<Complete>) {
+        if connection.is_none() && !is_first {
             match self.connect() {
                 Ok(made) => connection = Some(made),
                 Err(error) => return self.go_on_with_fewer(&error),
@@ -141,7 +162,15 @@ impl Shift<'_> {
                     self.crew.audience.previewed(&file, found.and_then(Result::ok).flatten());
                 }
                 Task::Fetch(file) => {
-                    let outcome = self.settle(&mut connection, &file);
+                    let outcome = match self.settle(&mut connection, &file) {
+                        // Nobody is there to conclude it where the concluding thread has panicked; so will this.
+                        Ok(Arrival::Complete(file)) => {
+                            let _ = complete.send(file);
+                            continue;
+                        }
+                        Ok(Arrival::There(fetched)) => self.record(fetched),
+                        Err(error) => Err(error),
+                    };
                     if let Err(FetchError::Connect(_)) = &outcome {
                         // Nobody can log in any more, or the server has stayed away for all tries.
                         let _ = self.closed.set(());
@@ -155,6 +184,34 @@ impl Shift<'_> {
     fn take(&self) -> Option<Task> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_cancelled() { None } else { queue.pop_front() }
+    }
+
+    /// Concludes files as they become complete, all that wait together: each group costs a round trip.
+    fn conclude(&self, complete: &Receiver<Complete>) -> Vec<(RemoteFile, FetchError)> {
+        let mut again = Vec::new();
+        while let Ok(first) = complete.recv() {
+            let group: Vec<Complete> = std::iter::once(first).chain(complete.try_iter()).collect();
+            if self.is_cancelled() {
+                // Their bytes are kept, and compared by the next run.
+                continue;
+            }
+            for (file, outcome) in self.crew.fetcher.conclude(group) {
+                match outcome.and_then(|fetched| self.record(fetched)) {
+                    Err(error @ FetchError::Mismatch { .. }) => again.push((file, error)),
+                    outcome => (self.crew.on_settled)(&file, outcome),
+                }
+            }
+        }
+        again
+    }
+
+    /// Writes a file that is in its place into the manifest.
+    fn record(&self, fetched: Fetched) -> Result<Fetched, FetchError> {
+        let mut manifest = self.crew.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+        if manifest.entries().get(&fetched.entry.file) != Some(&fetched.entry) {
+            manifest.append(fetched.entry.clone())?;
+        }
+        Ok(fetched)
     }
 
     fn go_on_with_fewer(&self, error: &ConnectError) {
@@ -174,13 +231,13 @@ impl Shift<'_> {
     }
 
     /// Fetches a file, over as many connections as it takes.
-    fn settle(&self, connection: &mut Option<Sftp>, file: &RemoteFile) -> Result<Fetched, FetchError> {
-        let (mut failures, mut mismatches) = (0, 0);
+    fn settle(&self, connection: &mut Option<Sftp>, file: &RemoteFile) -> Result<Arrival, FetchError> {
+        let mut failures = 0;
         loop {
             let before = AtomicU64::new(0);
             let result = self.attempt(connection, file, &before);
             let error = match result {
-                Ok(fetched) => return Ok(fetched),
+                Ok(arrival) => return Ok(arrival),
                 Err(error) => error,
             };
             if error.breaks_connection() {
@@ -193,16 +250,13 @@ impl Shift<'_> {
             if before.load(Ordering::Relaxed) > 0 {
                 failures = 0;
             }
-            match &error {
-                FetchError::Mismatch { .. } if mismatches == 0 => mismatches += 1,
-                error if error.is_transient() && failures < self.crew.retries => {
-                    let text = format!("{error}; trying again");
-                    self.crew.fetcher.observer.progress.transfer(Transfer::Note { text: &text });
-                    self.pause(failures)?;
-                    failures += 1;
-                }
-                _ => return Err(error),
+            if !error.is_transient() || failures >= self.crew.retries {
+                return Err(error);
             }
+            let text = format!("{error}; trying again");
+            self.crew.fetcher.observer.progress.transfer(Transfer::Note { text: &text });
+            self.pause(failures)?;
+            failures += 1;
         }
     }
 
@@ -211,7 +265,7 @@ impl Shift<'_> {
         connection: &mut Option<Sftp>,
         file: &RemoteFile,
         moved: &AtomicU64,
-    ) -> Result<Fetched, FetchError> {
+    ) -> Result<Arrival, FetchError> {
         let fetcher = &self.crew.fetcher;
         if self.closed.get().is_some() && connection.is_none() {
             return Err(FetchError::GivenUp { address: fetcher.address.clone(), path: file.path.clone() });
@@ -224,15 +278,10 @@ impl Shift<'_> {
             let manifest = self.crew.manifest.lock().unwrap_or_else(PoisonError::into_inner);
             manifest.entries().get(&file.name).cloned()
         };
-        let fetched = fetcher.fetch(sftp, file, known.as_ref(), &mut |bytes| {
+        fetcher.fetch(sftp, file, known.as_ref(), &mut |bytes| {
             moved.fetch_add(bytes, Ordering::Relaxed);
             self.crew.bytes.fetch_add(bytes, Ordering::Relaxed);
-        })?;
-        if known.as_ref() != Some(&fetched.entry) {
-            let mut manifest = self.crew.manifest.lock().unwrap_or_else(PoisonError::into_inner);
-            manifest.append(fetched.entry.clone())?;
-        }
-        Ok(fetched)
+        })
     }
 
     /// Waits before the next try, longer from time to time.

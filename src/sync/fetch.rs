@@ -1,9 +1,9 @@
-//! One file: from the cluster into its part, checked, and to its name.
+//! One file: from the cluster into its part, and, once its checksum is compared, to its name.
 
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::checksum::Checksums;
 use super::error::FetchError;
 use super::manifest::Entry;
 use super::options::Verify;
@@ -15,8 +15,6 @@ use crate::progress::{Observer, Transfer};
 
 /// A file that changes is fetched so many times.
 const MOST_CHANGES: u32 = 3;
-/// At least as fast as any machine reads for its checksum, in bytes a second.
-const SLOWEST_CHECKSUM: u64 = 20_000_000;
 
 /// What all fetches from one cluster share.
 pub(crate) struct Fetcher<'a> {
@@ -26,10 +24,24 @@ pub(crate) struct Fetcher<'a> {
     pub(crate) pace: Option<&'a Pace>,
     /// Bytes in flight on one connection.
     pub(crate) window: u64,
-    pub(crate) timeout: Duration,
     pub(crate) observer: Observer<'a>,
-    /// Why the cluster tells no checksums, once that is known.
-    pub(crate) no_checksums: std::sync::OnceLock<String>,
+    pub(crate) checksums: Checksums<'a>,
+}
+
+/// How far a file is when its connection is done with it.
+pub(crate) enum Arrival {
+    /// It was there.
+    There(Fetched),
+    /// All of its bytes are, and wait to be compared.
+    Complete(Complete),
+}
+
+/// A part with all of its bytes.
+pub(crate) struct Complete {
+    /// The file, in the version that was fetched.
+    pub(crate) file: RemoteFile,
+    part: Part,
+    resumed_from: u64,
 }
 
 /// What became of a file that is there now.
@@ -45,30 +57,61 @@ pub(crate) struct Fetched {
 }
 
 impl Fetcher<'_> {
-    /// Fetches `file` over `sftp`, or takes over a local file that is the same. `on_bytes` hears of every byte that
-    /// crosses the line.
+    /// Fetches the bytes of `file` over `sftp`, or takes over a local file that is the same. `on_bytes` hears of every
+    /// byte that crosses the line.
     pub(crate) fn fetch(
         &self,
         sftp: &mut Sftp,
         file: &RemoteFile,
         known: Option<&Entry>,
         on_bytes: &mut dyn FnMut(u64),
-    ) -> Result<Fetched, FetchError> {
-        if let Some(there) = self.adopt(sftp, file, known)? {
-            return Ok(there);
+    ) -> Result<Arrival, FetchError> {
+        if let Some(there) = self.adopt(file, known)? {
+            return Ok(Arrival::There(there));
         }
         let mut file = file.clone();
         for _ in 0..MOST_CHANGES {
             match self.attempt(sftp, &file, on_bytes)? {
-                Attempt::Fetched(fetched) => return Ok(*fetched),
+                Attempt::Complete(complete) => return Ok(Arrival::Complete(*complete)),
                 Attempt::Changed(version) => file.version = version,
             }
         }
         Err(FetchError::Changed { address: self.address.clone(), path: file.path, times: MOST_CHANGES })
     }
 
+    /// Compares files that are complete with the checksums of the cluster, and gives them their names.
+    pub(crate) fn conclude(&self, complete: Vec<Complete>) -> Vec<(RemoteFile, Result<Fetched, FetchError>)> {
+        let remote = match self.verify {
+            Verify::Never => vec![Err("not asked for (--verify never)".to_string()); complete.len()],
+            Verify::Auto | Verify::Always => {
+                self.checksums.of(&complete.iter().map(|complete| &complete.file).collect::<Vec<_>>())
+            }
+        };
+        let concluded =
+            |(complete, remote): (Complete, _)| (complete.file.clone(), self.conclude_one(complete, remote));
+        complete.into_iter().zip(remote).map(concluded).collect()
+    }
+
+    fn conclude_one(&self, complete: Complete, remote: Result<String, String>) -> Result<Fetched, FetchError> {
+        let Complete { file, part, resumed_from } = complete;
+        let (address, path) = (self.address.clone(), file.path.clone());
+        let local = part.sha256();
+        let (verified, unverified) = match remote {
+            Ok(remote) if remote == local => (true, None),
+            Ok(remote) => {
+                part.discard();
+                return Err(FetchError::Mismatch { address, path, remote, local });
+            }
+            Err(why) if self.verify == Verify::Always => return Err(FetchError::NotVerifiable { address, path, why }),
+            Err(why) => (false, Some(why)),
+        };
+        part.finish(file.version)?;
+        let entry = self.entry(&file, local, verified);
+        Ok(Fetched { entry, was_there: false, resumed_from, unverified })
+    }
+
     /// Takes over a local file whose bytes are those of `file`: the manifest knows them, or the cluster's checksum tells.
-    fn adopt(&self, sftp: &mut Sftp, file: &RemoteFile, known: Option<&Entry>) -> Result<Option<Fetched>, FetchError> {
+    fn adopt(&self, file: &RemoteFile, known: Option<&Entry>) -> Result<Option<Fetched>, FetchError> {
         let path = self.folder.join(&file.name);
         if !std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file() && found.len() == file.version.size) {
             return Ok(None);
@@ -81,9 +124,10 @@ impl Fetcher<'_> {
         let mut verified = known.is_some_and(|entry| entry.verified && entry.sha256 == local);
         let mut unverified = None;
         if !verified && self.verify != Verify::Never {
-            match self.remote_checksum(sftp, file) {
-                Ok(remote) => verified = remote == local,
-                Err(why) => unverified = Some(why),
+            match self.checksums.of(&[file]).pop() {
+                Some(Ok(remote)) => verified = remote == local,
+                Some(Err(why)) => unverified = Some(why),
+                None => {}
             }
         }
         let is_same = verified || (known.is_some_and(|entry| entry.sha256 == local) && self.verify != Verify::Always);
@@ -130,26 +174,7 @@ impl Fetcher<'_> {
             part.discard();
             return Ok(Attempt::Changed(now));
         }
-        let sha256 = part.sha256();
-        let (verified, unverified) = match self.verify {
-            Verify::Never => (false, Some("not asked for (--verify never)".into())),
-            Verify::Auto | Verify::Always => match self.remote_checksum(sftp, file) {
-                Ok(remote) if remote == sha256 => (true, None),
-                Ok(remote) => {
-                    part.discard();
-                    let (address, path) = (self.address.clone(), file.path.clone());
-                    return Err(FetchError::Mismatch { address, path, remote, local: sha256 });
-                }
-                Err(why) if self.verify == Verify::Always => {
-                    let (address, path) = (self.address.clone(), file.path.clone());
-                    return Err(FetchError::NotVerifiable { address, path, why });
-                }
-                Err(why) => (false, Some(why)),
-            },
-        };
-        part.finish(file.version)?;
-        let entry = self.entry(file, sha256, verified);
-        Ok(Attempt::Fetched(Box::new(Fetched { entry, was_there: false, resumed_from, unverified })))
+        Ok(Attempt::Complete(Box::new(Complete { file: file.clone(), part, resumed_from })))
     }
 
     fn version_now(&self, sftp: &mut Sftp, file: &RemoteFile) -> Result<Version, FetchError> {
@@ -159,31 +184,6 @@ impl Fetcher<'_> {
             Err(source) => return Err(FetchError::Sftp { address, path, source }),
         };
         remote::version(&attributes).map_err(|why| FetchError::NotTaken { address, name: file.name.clone(), why })
-    }
-
-    /// SHA-256 as the cluster's own `sha256sum` tells it; else why it does not.
-    fn remote_checksum(&self, sftp: &mut Sftp, file: &RemoteFile) -> Result<String, String> {
-        if let Some(why) = self.no_checksums.get() {
-            return Err(why.clone());
-        }
-        let patience = self.timeout + Duration::from_secs(file.version.size / SLOWEST_CHECKSUM);
-        // OpenSSL has the processor's instructions for it, which coreutils often lack: three times as fast.
-        let path = shell_quoted(&file.path);
-        let command = format!("openssl dgst -sha256 -r < {path} 2>/dev/null || sha256sum < {path}");
-        let why = match sftp.execute(&command, patience) {
-            Ok(done) if done.status == Some(0) => match checksum_in(&done.stdout) {
-                Some(sum) => return Ok(sum),
-                None => "sha256sum on the cluster answers with something else".into(),
-            },
-            Ok(done) => {
-                let status = done.status.map_or_else(|| "none".into(), |status| status.to_string());
-                format!("the cluster does not run sha256sum for this user (exit status {status})")
-            }
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => "sha256sum on the cluster takes too long".into(),
-            Err(error) => return Err(format!("sha256sum on the cluster: {error}")),
-        };
-        // What is refused for one file is refused for all, and not asked for again.
-        Err(self.no_checksums.get_or_init(|| why).clone())
     }
 
     fn keep_pace(&self, bytes: u64) -> Result<(), FetchError> {
@@ -213,7 +213,7 @@ impl Fetcher<'_> {
 }
 
 enum Attempt {
-    Fetched(Box<Fetched>),
+    Complete(Box<Complete>),
     /// It is another version now.
     Changed(Version),
 }
@@ -227,37 +227,11 @@ pub(crate) fn is_up_to_date(folder: &Path, file: &RemoteFile, known: Option<&Ent
     })
 }
 
-/// A word for a POSIX shell.
-fn shell_quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-/// The checksum out of `0123…cdef  -`.
-fn checksum_in(output: &[u8]) -> Option<String> {
-    let sum = output.split(u8::is_ascii_whitespace).next()?;
-    let is_sum = sum.len() == 64 && sum.iter().all(u8::is_ascii_hexdigit);
-    is_sum.then(|| String::from_utf8_lossy(sum).to_lowercase())
-}
-
 impl From<super::error::SyncError> for FetchError {
     fn from(error: super::error::SyncError) -> Self {
         match error {
             super::error::SyncError::Format(error) => FetchError::Local(error),
             _ => FetchError::Cancelled,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn checksums_are_read_and_words_are_quoted() {
-        let sum = "bef57ec7f53a6d40beb640a780a639c83bc29ac8a9816f1fc6c5c6dcd93c4721";
-        assert_eq!(checksum_in(format!("{sum}  -\n").as_bytes()).as_deref(), Some(sum));
-        assert_eq!(checksum_in(b"This account is currently not available.\n"), None);
-        assert_eq!(checksum_in(b""), None);
-        assert_eq!(shell_quoted("/home/o'brien/a b"), r"'/home/o'\''brien/a b'");
     }
 }

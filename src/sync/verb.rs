@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use embstore_formats::FormatError;
 
+use super::checksum::Checksums;
 use super::crew::{Audience, Crew};
 use super::error::SyncError;
 use super::fetch::Fetcher;
@@ -120,9 +121,8 @@ fn work(
             verify: options.verify,
             pace: rate.map(|(pace, _)| pace),
             window,
-            timeout: options.timeout,
             observer,
-            no_checksums: OnceLock::new(),
+            checksums: Checksums::new(&*transport, options.timeout),
         },
         manifest: &Mutex::new(manifest),
         audience: collector.audience,

@@ -6,9 +6,8 @@ mod tests;
 mod wire;
 
 use std::io;
-use std::time::Duration;
 
-use super::transport::{Breaker, ConnectError, Connection, Executed};
+use super::transport::{Breaker, ConnectError, Connection};
 
 pub(crate) use read::Stopped;
 use wire::{ATTRS, Reader, Request};
@@ -138,11 +137,6 @@ impl Sftp {
     /// Ends the connection from another thread.
     pub(crate) fn breaker(&self) -> Breaker {
         self.connection.breaker()
-    }
-
-    /// Runs a command beside the SFTP stream.
-    pub(crate) fn execute(&mut self, command: &str, patience: Duration) -> io::Result<Executed> {
-        self.connection.execute(command, patience)
     }
 
     fn handle(&mut self, kind: u8, body: impl FnOnce(Request) -> Request) -> Result<Handle, SftpError> {

@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
-use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::wire::{CLOSE, DATA, HANDLE, INIT, OPEN, READ, Reader, Request, STATUS, VERSION};
 use super::{Handle, Sftp, SftpError, Stopped};
-use crate::sync::transport::{Breaker, Connection, Executed};
+use crate::sync::transport::{Breaker, Connection};
 
 /// Serves one file.
 struct Server {
@@ -108,10 +107,6 @@ impl Read for Server {
 }
 
 impl Connection for Server {
-    fn execute(&mut self, _command: &str, _patience: Duration) -> io::Result<Executed> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
     fn breaker(&self) -> Breaker {
         Box::new(|| {})
     }

@@ -29,6 +29,14 @@ pub(crate) trait Transport: Send + Sync {
     /// # Errors
     /// Why that cannot be; see [`ConnectError::is_transient`].
     fn connect(&self) -> Result<Box<dyn Connection>, ConnectError>;
+    /// Runs a command of the remote shell, its input closed, and waits for it; at most `patience`, and at most
+    /// [`OUTPUT_LIMIT`] bytes of its output. Commands run one after another.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`], or whatever ended the connection.
+    fn execute(&self, command: &str, patience: Duration) -> io::Result<Executed>;
+    /// Ends the command that runs, from another thread, and all that come after it.
+    fn interrupt(&self);
     /// Bytes to have in flight on one connection; more would only wait at the other end.
     fn window(&self) -> u64;
 }
@@ -37,9 +45,6 @@ pub(crate) trait Transport: Send + Sync {
 ///
 /// A stream that says nothing for the time-out ends with [`io::ErrorKind::TimedOut`].
 pub(crate) trait Connection: Read + Write + Send {
-    /// Runs a command of the remote shell, its input closed, and waits for it; at most `patience`, and at most
-    /// [`OUTPUT_LIMIT`] bytes of its output.
-    fn execute(&mut self, command: &str, patience: Duration) -> io::Result<Executed>;
     /// Why the stream ended before the server's SFTP had answered, where the transport knows better than `error`.
     fn explain(&mut self, _error: &io::Error) -> Option<ConnectError> {
         None

@@ -143,6 +143,14 @@ impl Transport for OpenSsh {
         Ok(Box::new(Process { shared: Arc::clone(&self.0), child, input, output, complaints, has_spoken: false }))
     }
 
+    fn execute(&self, command: &str, patience: Duration) -> io::Result<Executed> {
+        self.0.execute(command, patience)
+    }
+
+    fn interrupt(&self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
+    }
+
     fn window(&self) -> u64 {
         WINDOW
     }
@@ -181,10 +189,6 @@ impl Write for Process {
 }
 
 impl Connection for Process {
-    fn execute(&mut self, command: &str, patience: Duration) -> io::Result<Executed> {
-        self.shared.execute(command, patience)
-    }
-
     fn explain(&mut self, error: &io::Error) -> Option<ConnectError> {
         let host = &self.shared.host;
         if error.kind() == io::ErrorKind::TimedOut {
@@ -199,9 +203,8 @@ impl Connection for Process {
     }
 
     fn breaker(&self) -> Breaker {
-        let (child, shared) = (Arc::clone(&self.child), Arc::clone(&self.shared));
+        let child = Arc::clone(&self.child);
         Box::new(move || {
-            shared.is_over.store(true, Ordering::Relaxed);
             // Where it has ended already there is nothing to kill.
             let _ = child.lock().unwrap_or_else(PoisonError::into_inner).kill();
         })

@@ -52,12 +52,15 @@ fn commands_run_beside_the_stream() {
     let Some(server) = Server::start() else { return };
     for (name, make) in TRANSPORTS {
         let host = Host { identity_file: Some(server.path("key")), ..server.host() };
-        let mut sftp = start(make, &host).unwrap();
-        let done = sftp.execute("printf '%s' \"a b\"; exit 3", Duration::from_secs(20)).unwrap();
+        let transport = make(&host);
+        let mut sftp = Sftp::start(transport.connect().unwrap(), &host.display()).unwrap();
+        let done = transport.execute("printf '%s' \"a b\"; exit 3", Duration::from_secs(20)).unwrap();
         assert_eq!((done.status, &done.stdout[..]), (Some(3), &b"a b"[..]), "{name}");
-        let never = sftp.execute("sleep 60", Duration::from_millis(300));
+        let never = transport.execute("sleep 60", Duration::from_millis(300));
         assert_eq!(never.unwrap_err().kind(), std::io::ErrorKind::TimedOut, "{name}");
         assert!(sftp.stat("/").is_ok(), "{name}: the stream goes on");
+        let again = transport.execute("echo again", Duration::from_secs(20)).unwrap();
+        assert_eq!((again.status, &again.stdout[..]), (Some(0), &b"again\n"[..]), "{name}");
     }
 }
 

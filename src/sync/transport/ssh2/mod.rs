@@ -2,6 +2,7 @@
 //!
 //! Only the bytes of the SFTP subsystem go through libssh2; its own SFTP client asks for 30,000 bytes at a time.
 
+mod command;
 mod connection;
 mod failure;
 mod key;
@@ -12,13 +13,15 @@ mod tests;
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use ssh2::{MethodType, Session};
 
 use self::connection::Ssh2Connection;
 use self::failure::Failure;
-use super::{ConnectError, Connection, Transport};
+use super::{ConnectError, Connection, Executed, Transport};
 use crate::sync::host::Host;
 use crate::sync::known_hosts::{self, KnownHosts, Verdict};
 
@@ -28,14 +31,28 @@ const WINDOW: u32 = 16 * 1024 * 1024;
 const PACKET: u32 = 32768;
 
 /// The transport to one host.
-#[derive(Debug)]
 pub(crate) struct Ssh2 {
     host: Host,
+    /// Runs the commands, one after another; made when the first one comes.
+    side: Mutex<Option<Link>>,
+    /// The socket of that connection, to end it from another thread.
+    side_socket: Mutex<Option<TcpStream>>,
+    is_over: AtomicBool,
 }
 
 impl Ssh2 {
     pub(crate) fn new(host: Host) -> Self {
-        Ssh2 { host }
+        Ssh2 { host, side: Mutex::new(None), side_socket: Mutex::new(None), is_over: AtomicBool::new(false) }
+    }
+
+    fn log_in(&self) -> Result<Link, ConnectError> {
+        if self.host.is_proxied {
+            let what = "the ssh configuration leads through another machine, which ssh2 cannot follow".into();
+            return Err(ConnectError::Unsupported { address: self.host.display(), what });
+        }
+        let link = self.handshake(dial(&self.host)?)?;
+        login::log_in(&self.host, &link.session)?;
+        Ok(link)
     }
 
     fn handshake(&self, socket: TcpStream) -> Result<Link, ConnectError> {
@@ -93,12 +110,7 @@ impl Ssh2 {
 
 impl Transport for Ssh2 {
     fn connect(&self) -> Result<Box<dyn Connection>, ConnectError> {
-        if self.host.is_proxied {
-            let what = "the ssh configuration leads through another machine, which ssh2 cannot follow".into();
-            return Err(ConnectError::Unsupported { address: self.host.display(), what });
-        }
-        let link = self.handshake(dial(&self.host)?)?;
-        login::log_in(&self.host, &link.session)?;
+        let link = self.log_in()?;
         let failed = |error: &ssh2::Error| match Failure::of(error) {
             Failure::Refused | Failure::Other => {
                 ConnectError::NoSftp { address: self.host.display(), reason: error.message().into() }
@@ -109,6 +121,33 @@ impl Transport for Ssh2 {
         let mut connection = Ssh2Connection::new(channel, link, self.host.timeout);
         connection.start_sftp().map_err(|error| failed(&error))?;
         Ok(Box::new(connection))
+    }
+
+    fn execute(&self, command: &str, patience: Duration) -> io::Result<Executed> {
+        let deadline = Instant::now() + patience;
+        let mut side = self.side.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_over.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let link = match side.take() {
+            Some(link) => link,
+            None => {
+                let link = self.log_in().map_err(io::Error::other)?;
+                *self.side_socket.lock().unwrap_or_else(PoisonError::into_inner) = link.socket.try_clone().ok();
+                link
+            }
+        };
+        let done = link.run(command, deadline, self.host.timeout)?;
+        *side = Some(link);
+        Ok(done)
+    }
+
+    fn interrupt(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(socket) = &*self.side_socket.lock().unwrap_or_else(PoisonError::into_inner) {
+            // It may have been hung up already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
     }
 
     fn window(&self) -> u64 {

@@ -223,28 +223,28 @@ fn an_entry_without_port_counts_as_it_does_for_ssh() {
 #[test]
 fn commands_run_beside_the_stream() {
     let Some(server) = Server::start() else { return };
-    let mut connection = connect(&server.host()).unwrap();
-    assert_eq!(version(&mut *connection).unwrap(), 3);
+    let transport = Ssh2::new(server.host());
     let patience = Duration::from_secs(30);
-    let executed = connection.execute("printf 'a\\0b'; echo no >&2; exit 7", patience).unwrap();
+    let executed = transport.execute("printf 'a\\0b'; echo no >&2; exit 7", patience).unwrap();
     assert_eq!((executed.status, executed.stdout.as_slice()), (Some(7), b"a\0b".as_slice()));
-    let executed = connection.execute("cat; printf abc | sha256sum", patience).unwrap();
+    let executed = transport.execute("cat; printf abc | sha256sum", patience).unwrap();
     let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  -\n";
     assert_eq!((executed.status, executed.stdout), (Some(0), expected.into()));
-    let executed = connection.execute("kill -9 $$", patience).unwrap();
+    let executed = transport.execute("kill -9 $$", patience).unwrap();
     assert_eq!(executed.status, None);
 }
 
 #[test]
 fn a_command_without_end_does_not_hold_up_the_stream() {
     let Some(server) = Server::start() else { return };
-    let mut connection = connect(&server.host()).unwrap();
-    let error = connection.execute("sleep 60", Duration::from_millis(300)).unwrap_err();
+    let transport = Ssh2::new(server.host());
+    let mut connection = transport.connect().unwrap();
+    let error = transport.execute("sleep 60", Duration::from_millis(300)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    let executed = connection.execute("yes", Duration::from_secs(30)).unwrap();
+    let executed = transport.execute("yes", Duration::from_secs(30)).unwrap();
     assert_eq!((executed.status, executed.stdout.len()), (None, 64 * 1024));
     assert_eq!(version(&mut *connection).unwrap(), 3);
-    let executed = connection.execute("printf on", Duration::from_secs(30)).unwrap();
+    let executed = transport.execute("printf on", Duration::from_secs(30)).unwrap();
     assert_eq!((executed.status, executed.stdout), (Some(0), b"on".to_vec()));
 }
 
@@ -377,7 +377,6 @@ fn a_silent_server_times_out_and_letting_go_does_not_wait() {
     assert_eq!(version(&mut *connection).unwrap(), 3);
     // Nothing was asked, so nothing comes.
     assert_eq!(connection.read(&mut [0; 16]).unwrap_err().kind(), io::ErrorKind::TimedOut);
-    assert_eq!(connection.execute("printf on", Duration::from_secs(5)).unwrap().stdout, b"on");
 
     let [_client, server_end] = relay.sockets.recv().unwrap();
     server_end.shutdown(Shutdown::Both).unwrap();
@@ -399,7 +398,5 @@ fn a_lost_connection_is_told_from_a_silent_one() {
     }
     let error = version(&mut *connection).unwrap_err();
     let lost = [io::ErrorKind::ConnectionAborted, io::ErrorKind::UnexpectedEof];
-    assert!(lost.contains(&error.kind()), "{error:?}");
-    let error = connection.execute("true", Duration::from_secs(5)).unwrap_err();
     assert!(lost.contains(&error.kind()), "{error:?}");
 }
