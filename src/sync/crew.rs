@@ -19,7 +19,7 @@ use crate::identity::Identity;
 use crate::progress::Transfer;
 
 /// Logins at the same time: a server drops some of those that have not finished, from ten on by default.
-const MOST_LOGINS: usize = 4;
+const MOST_LOGINS: usize = 8;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
