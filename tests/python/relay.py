@@ -17,16 +17,17 @@ from collections import deque
 from pathlib import Path
 
 PIECE = 256 * 1024
-# What one direction of one connection holds at most: 50 ms of 10 Gbit/s.
-HOLD = 64 << 20
+# What one direction of one connection holds at most: 50 ms of 10 Gbit/s. A slow link has no room for so much.
+HOLD, SLOW_HOLD = 64 << 20, 128 << 10
 
 
 class Relay:
     """A running relay to ``port`` on loopback; clients connect to ``self.port``."""
 
-    def __init__(self, port: int, rtt: float = 0.0, rate: float = 0.0) -> None:
+    def __init__(self, port: int, rtt: float = 0.0, rate: float = 0.0, most: int = 0) -> None:
+        """``rtt`` in seconds, ``rate`` in bytes a second each way; after ``most`` connections further ones are refused."""
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve()), str(port), str(rtt), str(rate)],
+            [sys.executable, str(Path(__file__).resolve()), str(port), str(rtt), str(rate), str(most)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -91,13 +92,14 @@ class Line:
 
     def take(self) -> None:
         delay = self.link.relay.rtt / 2
+        hold = HOLD if delay or not self.link.relay.rate else SLOW_HOLD
         while True:
             try:
                 piece = self.source.recv(PIECE)
             except OSError:
                 piece = b""
             with self.changed:
-                self.changed.wait_for(lambda: self.held < HOLD)
+                self.changed.wait_for(lambda: self.held < hold)
                 self.pieces.append((time.monotonic() + delay, piece))
                 self.held += len(piece)
                 self.changed.notify_all()
@@ -136,7 +138,10 @@ class Link:
 
     def __init__(self, relay: "Server", client: socket.socket) -> None:
         self.relay, self.client = relay, client
-        self.server = socket.create_connection(("127.0.0.1", relay.target))
+        self.server = socket.socket()
+        if relay.rate:
+            self.server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_HOLD)
+        self.server.connect(("127.0.0.1", relay.target))
         for end in (self.client, self.server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         Line(self, self.client, self.server, "up")
@@ -154,8 +159,8 @@ class Link:
 
 
 class Server:
-    def __init__(self, target: int, rtt: float, rate: float) -> None:
-        self.target, self.rtt, self.rate = target, rtt, rate
+    def __init__(self, target: int, rtt: float, rate: float, most: int) -> None:
+        self.target, self.rtt, self.rate, self.most = target, rtt, rate, most
         self.counted = {"up": 0, "down": 0}
         self.paid = {"up": 0.0, "down": 0.0}
         self.links: list[Link] = []
@@ -191,6 +196,8 @@ class Server:
             with self.lock:
                 self.accepted += 1
                 self.links.append(link)
+            if self.accepted == self.most:
+                return self.refuse()
 
     def refuse(self) -> None:
         if self.listener:
@@ -245,8 +252,8 @@ class Server:
 
 
 def main() -> None:
-    target, rtt, rate = sys.argv[1:]
-    server = Server(int(target), float(rtt), float(rate))
+    target, rtt, rate, most = sys.argv[1:]
+    server = Server(int(target), float(rtt), float(rate), int(most))
     print(json.dumps({"port": server.port}), flush=True)
     for line in sys.stdin:
         print(json.dumps(server.obey(json.loads(line))), flush=True)

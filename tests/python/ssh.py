@@ -252,10 +252,11 @@ class Cluster:
         return path.read_text(errors="replace") if path.exists() else "(no log)"
 
     def sessions(self) -> list[int]:
-        """One process for each connection that is logged in."""
+        """The process of each connection that is logged in; below it are those of its channels."""
         below = children_of(self.process.pid) if self.process else []
         logged_in = [pid for pid in below if "@" in " ".join(command_line(pid))]
-        return [pid for pid in logged_in if not any(other in logged_in for other in children_of(pid))]
+        channels = {channel for pid in logged_in for channel in children_of(pid)}
+        return [pid for pid in logged_in if pid not in channels]
 
     def kill_session(self, pid: int | None = None) -> bool:
         """Kills the server's process of one connection. Whether there was one."""
