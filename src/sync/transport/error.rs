@@ -202,7 +202,7 @@ impl ConnectError {
     }
 
     /// Whether another try may succeed, once the server has been reached before. A refused login or host key is never
-    /// tried again.
+    /// tried again; a server that had SFTP before was cut off before it could greet.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(
             self,
@@ -210,6 +210,7 @@ impl ConnectError {
                 | ConnectError::TimedOut { .. }
                 | ConnectError::Unreachable { .. }
                 | ConnectError::HungUp { .. }
+                | ConnectError::NoSftp { .. }
         )
     }
 }
