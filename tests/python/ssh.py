@@ -95,8 +95,8 @@ def remove_stale_accounts() -> None:
 # Processes ------------------------------------------------------------------------------------------------------------
 
 
-def children_of(pid: int) -> list[int]:
-    """The processes below one, parents first."""
+def all_children() -> dict[int, list[int]]:
+    """Every process with those that it has started."""
     below: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -106,6 +106,12 @@ def children_of(pid: int) -> list[int]:
         except OSError:
             continue
         below.setdefault(parent, []).append(int(entry.name))
+    return below
+
+
+def children_of(pid: int, below: dict[int, list[int]] | None = None) -> list[int]:
+    """The processes below one, parents first."""
+    below = all_children() if below is None else below
     found, left = [], [pid]
     while left:
         found += (more := below.get(left.pop(0), []))
@@ -253,9 +259,10 @@ class Cluster:
 
     def sessions(self) -> list[int]:
         """The process of each connection that is logged in; below it are those of its channels."""
-        below = children_of(self.process.pid) if self.process else []
-        logged_in = [pid for pid in below if "@" in " ".join(command_line(pid))]
-        channels = {channel for pid in logged_in for channel in children_of(pid)}
+        below = all_children()
+        mine = children_of(self.process.pid, below) if self.process else []
+        logged_in = [pid for pid in mine if "@" in " ".join(command_line(pid))]
+        channels = {channel for pid in logged_in for channel in children_of(pid, below)}
         return [pid for pid in logged_in if pid not in channels]
 
     def kill_session(self, pid: int | None = None) -> bool:

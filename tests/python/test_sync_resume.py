@@ -73,7 +73,7 @@ class Notes(threading.Thread):
 def test_the_servers_process_is_killed_again_and_again(desk, one):
     """Until ten files have been hit in the middle, in each of the two ways to the server."""
     hits, kills = 10, 0
-    relay, _, files = slow(desk, one, rate=8e6, count=6, size=3_000_000)
+    relay, _, files = slow(desk, one, rate=5e6, count=6, size=3_000_000)
     with relay:
         process = desk.start("--jobs", "6", "--retries", "5", "--verify", "never", "--json")
         notes, seen, killed = Notes(process), 0, set()
@@ -81,7 +81,7 @@ def test_the_servers_process_is_killed_again_and_again(desk, one):
             while notes.retries() < hits:
                 assert process.poll() is None, f"done after {kills} kills and {notes.retries()} hits:\n{notes.text}"
                 victims = [pid for pid in one.sessions() if pid not in killed]
-                if victims and desk.landed() > seen + 200_000:
+                if victims and desk.landed() > seen + 100_000:
                     seen = desk.landed()
                     one.kill_session(victims[0])
                     killed.add(victims[0])
