@@ -38,7 +38,7 @@ impl<'a> Checksums<'a> {
                 let mut told = done.stdout.split(|&byte| byte == b'\n').filter_map(checksum_in);
                 let sums: Vec<_> = told.by_ref().take(files.len()).collect();
                 if done.status == Some(0) && sums.len() == files.len() {
-                    let none = || "sha256sum on the cluster cannot read it".to_string();
+                    let none = || "the cluster has no sha256sum, or it cannot read the file".to_string();
                     return sums.into_iter().map(|sum| sum.ok_or_else(none)).collect();
                 }
                 let status = done.status.map_or_else(|| "none".into(), |status| status.to_string());

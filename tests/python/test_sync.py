@@ -357,10 +357,11 @@ LIARS = {
 
 @pytest.fixture(scope="module")
 def liar():
-    """A cluster whose sha256sum is another program."""
+    """A cluster whose sha256sum and openssl are another program."""
     folder = Cluster.make_folder("liar")
     (folder / "bin").mkdir()
     script = folder / "bin" / "sha256sum"
+    (folder / "bin" / "openssl").symlink_to("sha256sum")
     cluster = Cluster("liar", SetEnv=f"PATH={folder}/bin:/usr/bin:/bin")
     yield cluster, script
     cluster.remove()
