@@ -9,6 +9,7 @@ use super::transport::Transport;
 
 /// At least as fast as any machine reads for its checksums, in bytes a second.
 const SLOWEST: u64 = 20_000_000;
+const TOO_LONG: &str = "sha256sum on the cluster takes too long";
 /// Stands for the checksum of a file that has none.
 const NONE: &str = "none";
 
@@ -23,6 +24,15 @@ pub(crate) struct Checksums<'a> {
 impl<'a> Checksums<'a> {
     pub(crate) fn new(transport: &'a dyn Transport, timeout: Duration) -> Self {
         Checksums { transport, timeout, refused: OnceLock::new() }
+    }
+
+    /// Logs in ahead of the first question, which then takes no longer than any other.
+    pub(crate) fn warm_up(&self) {
+        match self.transport.execute(":", self.timeout) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => drop(self.refused.set(TOO_LONG.into())),
+            // Whatever else keeps it from answering is told when it is asked.
+            _ => {}
+        }
     }
 
     /// The checksums of `files`, in hexadecimal digits; for each that has none, why not.
@@ -44,7 +54,7 @@ impl<'a> Checksums<'a> {
                 let status = done.status.map_or_else(|| "none".into(), |status| status.to_string());
                 format!("the cluster does not run sha256sum for this user (exit status {status})")
             }
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => "sha256sum on the cluster takes too long".into(),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => TOO_LONG.into(),
             // The connection may be back for the next file.
             Err(error) => return vec![Err(format!("sha256sum on the cluster: {error}")); files.len()],
         };

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::error::FetchError;
 use super::fetch::{Arrival, Complete, Fetched, Fetcher};
 use super::manifest::Manifest;
+use super::options::Verify;
 use super::preview::{Preview, identity_to_be, preview};
 use super::remote::RemoteFile;
 use super::sftp::Sftp;
@@ -94,7 +95,9 @@ impl Crew<'_> {
     /// Does the tasks; returns the files that arrived as something else than they are on the cluster.
     fn work(&self, first: Option<Sftp>, tasks: VecDeque<Task>) -> Vec<(RemoteFile, FetchError)> {
         let fetches = tasks.iter().filter(|task| matches!(task, Task::Fetch(_))).count();
-        let connections = self.jobs.min(fetches).max(1);
+        // Where files are merged as they land, not all of them should land at the end.
+        let at_once = if self.audience.wants_previews() { fetches.div_ceil(2) } else { fetches };
+        let connections = self.jobs.min(at_once).max(1);
         let shift = Shift {
             crew: self,
             queue: Mutex::new(tasks),
@@ -188,6 +191,9 @@ impl Shift<'_> {
 
     /// Concludes files as they become complete, all that wait together: each group costs a round trip.
     fn conclude(&self, complete: &Receiver<Complete>) -> Vec<(RemoteFile, FetchError)> {
+        if self.crew.fetcher.verify != Verify::Never {
+            self.crew.fetcher.checksums.warm_up();
+        }
         let mut again = Vec::new();
         while let Ok(first) = complete.recv() {
             let group: Vec<Complete> = std::iter::once(first).chain(complete.try_iter()).collect();

@@ -10,7 +10,7 @@ use super::error::FetchError;
 use super::fetch::Fetcher;
 use super::part::open_part;
 use super::remote::RemoteFile;
-use super::sftp::{Sftp, Stopped};
+use super::sftp::Sftp;
 use crate::identity::Identity;
 use embstore_formats::FormatError;
 
@@ -41,27 +41,17 @@ pub(crate) fn preview(
     let path = fetcher.folder.join(&file.name);
     let sftp_failed = |source| FetchError::Sftp { address: fetcher.address.clone(), path: file.path.clone(), source };
     let size = file.version.size;
-    // Small files are there as soon as their preview would be; a preview of one is the whole of it.
-    let absent = if size > HEAD + TAIL { HEAD..size - TAIL } else { size..size };
+    // A preview of a small file is the whole of it.
+    let absent = if size > HEAD + TAIL { HEAD..size - TAIL } else { HEAD.min(size)..HEAD.min(size) };
     let local = FormatError::io("write", &path);
     let sparse = sparse(fetcher, size).map_err(local)?;
-    let handle = sftp.open(&file.path).map_err(sftp_failed)?;
-    for range in [0..absent.start, absent.end..size] {
-        let mut at = range.start;
-        let end = sftp.read(&handle, range.clone(), fetcher.window, |bytes| {
-            sparse.write_all_at(bytes, at).map_err(FormatError::io("write", &path))?;
-            at += bytes.len() as u64;
-            Ok::<(), FormatError>(())
-        });
-        match end {
-            Ok(end) if end == range.end => {}
-            // It has shrunk; fetching it tells.
-            Ok(_) => return Ok(None),
-            Err(Stopped::Sftp(source)) => return Err(sftp_failed(source)),
-            Err(Stopped::Taker(error)) => return Err(error.into()),
-        }
+    let pieces: Vec<Range<u64>> =
+        [0..absent.start, absent.end..size].into_iter().filter(|piece| !piece.is_empty()).collect();
+    // A file that has shrunk has no such tail; fetching it tells.
+    let Some(found) = sftp.glimpse(&file.path, &pieces).map_err(sftp_failed)? else { return Ok(None) };
+    for (piece, bytes) in pieces.iter().zip(found) {
+        sparse.write_all_at(&bytes, piece.start).map_err(FormatError::io("write", &path))?;
     }
-    sftp.close(&handle).map_err(sftp_failed)?;
     Ok(Some(Preview { path, file: sparse, absent, identity }))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use super::wire::{DATA, READ, Request, STATUS};
+use super::wire::{CLOSE, DATA, READ, Request, STATUS};
 use super::{Handle, Sftp, SftpError, Status, status, unexpected};
 
 /// What OpenSSH gives at once; a server that gives less is asked for less.
@@ -92,6 +92,36 @@ impl Sftp {
                 at += data.len() as u64;
             }
         }
+    }
+
+    /// Pieces of a file, each at most [`LARGEST`] bytes, in two round trips; nothing where one of them cannot be had
+    /// whole and at once.
+    pub(crate) fn glimpse(&mut self, path: &str, pieces: &[Range<u64>]) -> Result<Option<Vec<Vec<u8>>>, SftpError> {
+        let handle = self.open(path)?;
+        let (mut asked, mut requests) = (VecDeque::new(), Vec::new());
+        for piece in pieces {
+            self.request(&handle, piece.clone(), &mut asked, &mut requests);
+        }
+        let close = self.new_id();
+        requests.extend(Request::new(CLOSE, close).string(&handle.0).into_bytes());
+        self.send(&requests)?;
+        let mut found = vec![None; pieces.len()];
+        for _ in 0..=pieces.len() {
+            let kind = self.receive()?;
+            let id = super::Reader(&self.packet).u32()?;
+            let Some(which) = asked.iter().position(|asked| asked.id == id) else {
+                if id != close {
+                    return Err(SftpError::Protocol("an answer to what was not asked"));
+                }
+                continue;
+            };
+            let length = pieces[which].end - pieces[which].start;
+            if kind == DATA {
+                let data = self.reply(id)?.string()?;
+                found[which] = (data.len() as u64 == length).then(|| data.to_vec());
+            }
+        }
+        Ok(found.into_iter().collect())
     }
 
     fn request(&mut self, handle: &Handle, bytes: Range<u64>, asked: &mut VecDeque<Asked>, out: &mut Vec<u8>) {

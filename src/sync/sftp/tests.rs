@@ -150,6 +150,24 @@ proptest! {
 }
 
 #[test]
+fn pieces_come_whole_or_not_at_all() {
+    let file = bytes(500_000);
+    let pieces = [0..1000u64, 300_000..500_000];
+    for seed in 0..20 {
+        let mut sftp = Sftp::start(Box::new(Server::new(file.clone(), 1 << 20, seed, Lie::None)), "here").unwrap();
+        let found = sftp.glimpse("/file", &pieces).unwrap().unwrap();
+        assert!(found[0] == file[..1000] && found[1] == file[300_000..], "seed {seed}");
+        assert!(sftp.open("/file").is_ok(), "every answer has been heard");
+    }
+    let mut sftp = Sftp::start(Box::new(Server::new(file.clone(), 5000, 1, Lie::None)), "here").unwrap();
+    assert_eq!(sftp.glimpse("/file", &pieces).unwrap(), None, "the server gives less at once");
+    let past = 499_000..500_001u64;
+    let mut sftp = Sftp::start(Box::new(Server::new(file, 1 << 20, 1, Lie::None)), "here").unwrap();
+    assert_eq!(sftp.glimpse("/file", std::slice::from_ref(&past)).unwrap(), None, "the file is shorter");
+    assert!(sftp.open("/file").is_ok());
+}
+
+#[test]
 fn lies_are_told_from_files() {
     for (lie, what) in [
         (Lie::WrongId, "an answer to what was not asked"),
