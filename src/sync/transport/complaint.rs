@@ -53,6 +53,11 @@ pub(super) fn read(said: &str, host: &Host) -> ConnectError {
     if has("timed out") {
         return ConnectError::TimedOut { address, seconds: host.timeout.as_secs() };
     }
+    // sshd, too, may say something before its banner: that it has too many connections.
+    let is_full = has("MaxStartups") || has("Not allowed at this time");
+    if has("banner line 0: ") && !has("Remote protocol version") && !is_full {
+        return ConnectError::Handshake { address, reason: "what answers there is no SSH server".into() };
+    }
     if let Some(reason) = line("No route to host").or_else(|| line("is unreachable")) {
         return ConnectError::Unreachable { address, reason };
     }
