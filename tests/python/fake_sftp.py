@@ -1,4 +1,4 @@
-"""An SFTP server (version 3) that misbehaves: ``Subsystem sftp python fake_sftp.py FILE``, where the file names a behaviour.
+"""An SFTP server (version 3) that misbehaves: ``Subsystem sftp python fake_sftp.py FILE``; the file names a behaviour.
 
 It has three files; the second is the one that misbehaves where a behaviour is about a file. Their bytes are made from
 their names, so that the tests know them. The behaviours are the classes below ``Server``, by their names.
@@ -125,8 +125,11 @@ class Server:
     def requests(self):
         """What the client asks, one after another; whatever has arrived is in ``self.pending``."""
         while True:
-            while len(self.pending) >= 4 and len(self.pending) >= 4 + (length := struct.unpack(">I", self.pending[:4])[0]):
-                request, self.pending = self.pending[4 : 4 + length], self.pending[4 + length :]
+            while len(self.pending) >= 4:
+                end = 4 + struct.unpack(">I", self.pending[:4])[0]
+                if len(self.pending) < end:
+                    break
+                request, self.pending = self.pending[4:end], self.pending[end:]
                 yield request[0], request[1:]
             arrived = os.read(0, 1 << 18)
             if not arrived:
@@ -395,7 +398,8 @@ class Rude(Server):
 
     def open(self, request, name):
         if name == BAD:
-            return status(request, FAILURE, b"\x1b[2J\x1b]0;owned\x07disk trouble\n\xe2\x9c\x93 all is well" + b"!" * 50_000)
+            words = b"\x1b[2J\x1b]0;owned\x07disk trouble\n\xe2\x9c\x93 all is well"
+            return status(request, FAILURE, words + b"!" * 50_000)
         return super().open(request, name)
 
 

@@ -1,7 +1,7 @@
 """A slow link: a relay between a client and a server on loopback, in a process of its own.
 
 Delays what passes by half a round trip each way, caps the bandwidth, counts the bytes, cuts connections and refuses new
-ones. ``Relay`` starts it and gives it orders; run as a program it obeys orders, one JSON object a line, and answers each.
+ones. ``Relay`` starts it and gives it orders; run as a program it obeys them, one JSON object a line, and answers each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Relay:
     """A running relay to ``port`` on loopback; clients connect to ``self.port``."""
 
     def __init__(self, port: int, rtt: float = 0.0, rate: float = 0.0, most: int = 0) -> None:
-        """``rtt`` in seconds, ``rate`` in bytes a second each way; after ``most`` connections further ones are refused."""
+        """``rtt`` in seconds, ``rate`` in bytes a second each way; after ``most`` connections others are refused."""
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).resolve()), str(port), str(rtt), str(rate), str(most)],
             stdin=subprocess.PIPE,

@@ -10,7 +10,6 @@ import os
 import socket
 import subprocess
 import threading
-import time
 
 import pytest
 from desk import OLD, Desk, both, fill, finish, of_file, put
@@ -385,5 +384,4 @@ def test_a_closed_pipe_is_no_error(desk, single):
 def test_nothing_is_left_running(desk, single, one):
     desk.transport = "openssh"
     desk.fetches("--jobs", "4")
-    time.sleep(0)
     wait_until(lambda: not one.sessions(), "every connection is closed")

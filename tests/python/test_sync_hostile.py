@@ -119,7 +119,8 @@ def test_what_the_protocol_allows_is_no_fault(desk, server, behaviour):
 
 
 @pytest.mark.parametrize(
-    "behaviour, transport", [(name, "ssh2") for name in OF_ONE_FILE] + [("Shrinks", "openssh"), ("DiesAlways", "openssh")]
+    "behaviour, transport",
+    [(name, "ssh2") for name in OF_ONE_FILE] + [("Shrinks", "openssh"), ("DiesAlways", "openssh")],
 )
 def test_one_bad_file_does_not_stop_the_others(desk, server, behaviour):
     server.behave(behaviour)
@@ -135,7 +136,8 @@ def test_one_bad_file_does_not_stop_the_others(desk, server, behaviour):
 
 
 @pytest.mark.parametrize(
-    "behaviour, transport", [(name, "ssh2") for name in OF_ALL] + [("HugePacket", "openssh"), ("Garbage", "openssh")]
+    "behaviour, transport",
+    [(name, "ssh2") for name in OF_ALL] + [("HugePacket", "openssh"), ("Garbage", "openssh")],
 )
 def test_a_bad_server_does_not_stop_the_other_cluster(desk, server, honest, behaviour):
     cluster, tree, files = honest

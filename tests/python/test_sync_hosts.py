@@ -177,8 +177,9 @@ def test_a_key_of_another_type_on_record_does_not_let_the_shown_one_in(desk, one
 def test_lines_that_nobody_understands_are_passed_over(desk, one, tree):
     desk.enrol(one, tree)
     good = desk.known_hosts.read_text()
-    noise = "# comment\n\n|1|broken\n[127.0.0.1]:1 ssh-future AAAA\nnonsense\n@cert-authority *.example.com ssh-ed25519 AAAA\n"
-    desk.known_hosts.write_bytes(noise.encode() + b"\xff\xfe\n" + good.encode())
+    noise = b"# comment\n\n|1|broken\n[127.0.0.1]:1 ssh-future AAAA\nnonsense\n\xff\xfe\n"
+    noise += b"@cert-authority *.example.com ssh-ed25519 AAAA\n"
+    desk.known_hosts.write_bytes(noise + good.encode())
     assert desk.fetches()["transferred"] == 1
 
 

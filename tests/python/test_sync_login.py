@@ -7,13 +7,12 @@ import os
 import re
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from desk import Desk, both, fill, finish
 from harness import clean_error
-from ssh import IS_ROOT, Cluster, children_of, command_line, make_key, needs_root, wait_until
+from ssh import Cluster, children_of, command_line, make_key, needs_root, wait_until
 
 SECRET = "correct horse 'battery\" $taple ü"
 
@@ -223,7 +222,8 @@ def test_nobody_sees_a_secret(desk, one, tmp_path):
     desk.enrol(one, tree, identity_file=str(key), passphrase=SECRET[::-1], known=False)
     failed = desk.sync("--json", "-o", "elsewhere")
     said = result.out + result.err + failed.out + failed.err
-    files = [path.read_bytes() for path in desk.folder.rglob("*") if path.is_file() and ".credentials" not in path.parts]
+    paths = [path for path in desk.folder.rglob("*") if path.is_file() and ".credentials" not in path.parts]
+    files = [path.read_bytes() for path in paths]
     for secret in [*secrets, SECRET[::-1].encode()]:
         assert secret.decode() not in said and json.dumps(secret.decode())[1:-1] not in said
         assert not any(secret in data for data in files)
