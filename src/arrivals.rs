@@ -63,6 +63,11 @@ impl Arrivals {
         self.lock().files.contains_key(path)
     }
 
+    /// Whether any file is still on its way.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.lock().files.values().any(|state| *state == Arrival::Coming)
+    }
+
     /// A number that grows with every file that lands or fails.
     pub(crate) fn changes(&self) -> u64 {
         self.lock().changes

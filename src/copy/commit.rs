@@ -13,6 +13,9 @@ use super::sync::sync_data;
 
 /// Pieces land in the journal this often; what has been copied since is done again after a crash.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
+/// Where files are still being written beside the store: to sync one of them waits for all on many file systems, so it is
+/// done seldom.
+const COMMIT_INTERVAL_BESIDE_WRITERS: Duration = Duration::from_secs(5);
 
 /// Takes finished pieces until there are no more. One sync of the store serves all that came before it.
 pub(super) fn commit(
@@ -20,11 +23,13 @@ pub(super) fn commit(
     parts: Option<Parts<'_>>,
     journal: Option<&mut Journal>,
     sync: bool,
+    beside_writers: bool,
 ) -> Result<Vec<PieceRecord>, CopyError> {
     let (Some(parts), Some(journal)) = (parts, journal) else { return Ok(done.iter().collect()) };
     // A chunk in a file of its own is written out at once, while others are still being encoded.
     let interval = match parts {
         Parts::Chunks(sink) if !sink.in_order() => Duration::ZERO,
+        _ if beside_writers => COMMIT_INTERVAL_BESIDE_WRITERS,
         _ => COMMIT_INTERVAL,
     };
     let mut landed = Vec::new();

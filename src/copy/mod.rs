@@ -143,8 +143,8 @@ pub(crate) struct Landing<'a> {
 }
 
 /// Copies every row of `sources` that has not landed into `into`, or only measures them where there is no destination.
-/// Sources that are `awaited` are read when their files have landed. `alongside` runs on one of the threads first and stops the copy where it returns `false`. Returns all pieces, earlier
-/// ones too, by row.
+/// Sources that are `awaited` are read when their files have landed. `alongside` runs on one of the threads first and
+/// stops the copy where it returns `false`. Returns all pieces, earlier ones too, by row.
 pub(crate) fn copy(
     sources: &[Source<'_>],
     into: Option<Landing<'_>>,
@@ -175,8 +175,9 @@ pub(crate) fn copy(
     // The committer only waits for the disk and needs no core of its own, so it is a thread beside the pool.
     let landed = std::thread::scope(|scope| {
         let (journal, run) = (into.map(|into| into.journal), &run);
+        let beside_writers = awaited.is_some_and(|awaited| awaited.arrivals.is_waiting());
         let committer = scope.spawn(move || {
-            let committed = commit::commit(&receiver, parts, journal, settings.sync);
+            let committed = commit::commit(&receiver, parts, journal, settings.sync, beside_writers);
             if committed.is_err() {
                 run.stop();
             }
