@@ -5,9 +5,10 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use super::breakers::Breakers;
 use super::error::FetchError;
 use super::fetch::{Arrival, Complete, Fetched, Fetcher};
 use super::manifest::Manifest;
@@ -15,7 +16,7 @@ use super::options::Verify;
 use super::preview::{Preview, identity_to_be, preview};
 use super::remote::RemoteFile;
 use super::sftp::Sftp;
-use super::transport::{Breaker, ConnectError, Transport};
+use super::transport::{ConnectError, Transport};
 use crate::identity::Identity;
 use crate::progress::Transfer;
 
@@ -64,10 +65,9 @@ struct Shift<'a> {
     crew: &'a Crew<'a>,
     queue: Mutex<VecDeque<Task>>,
     logins: Door,
-    breakers: Mutex<Vec<Breaker>>,
-    /// Why nobody tries to connect any more.
-    closed: OnceLock<()>,
-    is_over: AtomicBool,
+    breakers: Breakers,
+    /// Whether nobody tries to connect any more.
+    is_closed: AtomicBool,
 }
 
 impl Crew<'_> {
@@ -102,58 +102,40 @@ impl Crew<'_> {
             crew: self,
             queue: Mutex::new(tasks),
             logins: Door::new(MOST_LOGINS),
-            breakers: Mutex::new(first.iter().map(Sftp::breaker).collect()),
-            closed: OnceLock::new(),
-            is_over: AtomicBool::new(false),
+            breakers: Breakers::default(),
+            is_closed: AtomicBool::new(false),
         };
+        first.iter().for_each(|sftp| shift.breakers.add(sftp.breaker()));
+        shift.breakers.add(self.transport.interrupter());
         std::thread::scope(|scope| {
-            scope.spawn(|| shift.watch());
+            scope.spawn(|| shift.breakers.watch(self.fetcher.observer.cancel));
             let shift = &shift;
             let (sender, complete) = channel();
             let concluding = scope.spawn(move || shift.conclude(&complete));
-            let is_first = |number| number == 0;
-            let mut first = first;
-            let workers: Vec<_> = (0..connections)
-                .map(|number| {
-                    let (connection, sender) = (first.take(), sender.clone());
-                    scope.spawn(move || shift.work(connection, is_first(number), &sender))
-                })
-                .collect();
-            drop(sender);
-            for worker in workers {
-                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            for _ in 1..connections {
+                let sender = sender.clone();
+                scope.spawn(move || match shift.connect() {
+                    Ok(connection) => shift.work(Some(connection), &sender),
+                    Err(error) => shift.go_on_with_fewer(&error),
+                });
             }
+            shift.work(first, &sender);
+            // It ends when every connection has let go of its end of the channel.
+            drop(sender);
             let again = concluding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            shift.is_over.store(true, Ordering::Relaxed);
+            shift.breakers.end();
             again
         })
     }
 }
 
 impl Shift<'_> {
-    /// Breaks all connections where the caller asks to stop: a silent server would hold its thread.
-    fn watch(&self) {
-        while !self.is_over.load(Ordering::Relaxed) {
-            if self.is_cancelled() {
-                self.crew.transport.interrupt();
-                self.breakers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|end| end());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
     fn is_cancelled(&self) -> bool {
         self.crew.fetcher.observer.cancel.is_cancelled()
     }
 
-    /// One connection: takes tasks until none is left. All but the first may do without one.
-    fn work(&self, mut connection: Option<Sftp>, is_first: bool, complete: &Sender<Complete>) {
-        if connection.is_none() && !is_first {
-            match self.connect() {
-                Ok(made) => connection = Some(made),
-                Err(error) => return self.go_on_with_fewer(&error),
-            }
-        }
+    /// One connection: takes tasks until none is left.
+    fn work(&self, mut connection: Option<Sftp>, complete: &Sender<Complete>) {
         while let Some(task) = self.take() {
             match task {
                 Task::Preview(file, identity) => {
@@ -176,7 +158,7 @@ impl Shift<'_> {
                     };
                     if let Err(FetchError::Connect(_)) = &outcome {
                         // Nobody can log in any more, or the server has stayed away for all tries.
-                        let _ = self.closed.set(());
+                        self.is_closed.store(true, Ordering::Relaxed);
                     }
                     (self.crew.on_settled)(&file, outcome);
                 }
@@ -230,9 +212,7 @@ impl Shift<'_> {
     fn connect(&self) -> Result<Sftp, ConnectError> {
         let _login = self.logins.enter();
         let connection = self.crew.transport.connect()?;
-        let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
-        breakers.push(connection.breaker());
-        drop(breakers);
+        self.breakers.add(connection.breaker());
         Sftp::start(connection, &self.crew.fetcher.address)
     }
 
@@ -273,7 +253,7 @@ impl Shift<'_> {
         moved: &AtomicU64,
     ) -> Result<Arrival, FetchError> {
         let fetcher = &self.crew.fetcher;
-        if self.closed.get().is_some() && connection.is_none() {
+        if self.is_closed.load(Ordering::Relaxed) && connection.is_none() {
             return Err(FetchError::GivenUp { address: fetcher.address.clone(), path: file.path.clone() });
         }
         let sftp = match connection {

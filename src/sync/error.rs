@@ -22,6 +22,9 @@ pub enum SyncError {
         /// Where it goes wrong.
         source: glob::PatternError,
     },
+    /// No cluster is named.
+    #[error("no cluster is named")]
+    NoCluster,
     /// A cluster is named twice.
     #[error("cluster {cluster} is named twice")]
     Twice {
@@ -63,6 +66,7 @@ impl SyncError {
     pub fn hint(&self) -> String {
         match self {
             SyncError::Pattern { .. } => format!("a pattern looks like {:?}", crate::inputs::CHECKPOINT_PATTERN),
+            SyncError::NoCluster => "name one: --clusters tensor01".into(),
             SyncError::Twice { .. } => "name every cluster once".into(),
             SyncError::Locked { .. } => "wait until it is done".into(),
             SyncError::NoSpace { .. } => "free some space, or fetch into another folder with -o".into(),

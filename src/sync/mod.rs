@@ -8,6 +8,7 @@
 //!
 //! A server is trusted in nothing: names, kinds, sizes and every packet are checked before they are used.
 
+mod breakers;
 mod checksum;
 mod credentials;
 mod crew;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::breakers::Breakers;
 use super::credentials::{self, Credentials, Permissions};
 use super::error::{FetchError, SyncError};
 use super::fetch::is_up_to_date;
@@ -55,6 +56,9 @@ pub(crate) struct Survey {
 pub(crate) fn survey(options: &SyncOptions, writes: bool, observer: Observer<'_>) -> Result<Survey, SyncError> {
     let pattern = glob::Pattern::new(&options.pattern)
         .map_err(|source| SyncError::Pattern { pattern: options.pattern.clone(), source })?;
+    if options.clusters.is_empty() {
+        return Err(SyncError::NoCluster);
+    }
     let mut names = BTreeSet::new();
     if let Some(twice) = options.clusters.iter().find(|name| !names.insert(name.as_str())) {
         return Err(SyncError::Twice { cluster: twice.clone() });
@@ -65,10 +69,17 @@ pub(crate) fn survey(options: &SyncOptions, writes: bool, observer: Observer<'_>
             manifests.insert(name.as_str(), Manifest::open(&options.output, name)?);
         }
     }
+    let breakers = Breakers::default();
     let found: Vec<Result<_, FetchError>> = std::thread::scope(|scope| {
-        let looks: Vec<_> =
-            options.clusters.iter().map(|name| scope.spawn(|| look(name, options, &pattern, observer))).collect();
-        looks.into_iter().map(|look| look.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        scope.spawn(|| breakers.watch(observer.cancel));
+        let look = |name| look(name, options, &pattern, &breakers, observer);
+        let looks: Vec<_> = options.clusters.iter().map(|name| scope.spawn(move || look(name))).collect();
+        let found = looks
+            .into_iter()
+            .map(|look| look.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect();
+        breakers.end();
+        found
     });
     if observer.cancel.is_cancelled() {
         return Err(SyncError::Cancelled);
@@ -97,6 +108,7 @@ fn look(
     name: &str,
     options: &SyncOptions,
     pattern: &glob::Pattern,
+    breakers: &Breakers,
     observer: Observer<'_>,
 ) -> Result<Look, FetchError> {
     let permissions = if options.insecure_credentials { Permissions::Any } else { Permissions::Private };
@@ -113,7 +125,7 @@ fn look(
     )?;
     let folder = options.remote_dir.clone().or(credentials.remote_dir.clone());
     let folder = folder.unwrap_or_else(|| format!("/home/{}/mapper_embeddings/embeddings", host.username));
-    let (transport, mut sftp) = connect(&host, options, observer)?;
+    let (transport, mut sftp) = connect(&host, options, breakers, observer)?;
     let began = Instant::now();
     let address = host.display();
     let failed = |source| match source {
@@ -134,11 +146,14 @@ fn look(
 fn connect(
     host: &Host,
     options: &SyncOptions,
+    breakers: &Breakers,
     observer: Observer<'_>,
 ) -> Result<(Box<dyn Transport>, Sftp), FetchError> {
     let address = host.display();
     let start = |transport: Box<dyn Transport>| -> Result<_, ConnectError> {
-        let sftp = Sftp::start(transport.connect()?, &address)?;
+        let connection = transport.connect()?;
+        breakers.add(connection.breaker());
+        let sftp = Sftp::start(connection, &address)?;
         Ok((transport, sftp))
     };
     let askpass = options.askpass.as_deref();
@@ -212,11 +227,11 @@ impl Survey {
 
     /// Files to be fetched, their bytes, and how many of those have landed in an earlier run.
     pub(crate) fn to_come(&self, folder: &Path) -> (u64, u64, u64) {
-        let mut sums = (0, 0, 0);
+        let mut sums = (0, 0u64, 0);
         for cluster in &self.clusters {
             for file in &cluster.missing {
                 sums.0 += 1;
-                sums.1 += file.version.size;
+                sums.1 = sums.1.saturating_add(file.version.size);
                 sums.2 += part::landed(folder, file, &cluster.address);
             }
         }
@@ -225,7 +240,7 @@ impl Survey {
 
     fn check_space(&self, folder: &Path) -> Result<(), SyncError> {
         let (_, bytes, landed) = self.to_come(folder);
-        let needed = bytes - landed;
+        let needed = bytes.saturating_sub(landed);
         let Some(stat) = disk(folder) else { return Ok(()) };
         let available = stat.f_bavail.saturating_mul(stat.f_frsize);
         if needed > available {

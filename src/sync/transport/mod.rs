@@ -36,7 +36,7 @@ pub(crate) trait Transport: Send + Sync {
     /// [`io::ErrorKind::TimedOut`], or whatever ended the connection.
     fn execute(&self, command: &str, patience: Duration) -> io::Result<Executed>;
     /// Ends the command that runs, from another thread, and all that come after it.
-    fn interrupt(&self);
+    fn interrupter(&self) -> Breaker;
     /// Bytes to have in flight on one connection; more would only wait at the other end.
     fn window(&self) -> u64;
 }
@@ -53,7 +53,7 @@ pub(crate) trait Connection: Read + Write + Send {
     fn breaker(&self) -> Breaker;
 }
 
-/// Ends a connection from another thread.
+/// Ends something from another thread; it may be called more than once.
 pub(crate) type Breaker = Box<dyn Fn() + Send + Sync>;
 
 /// Output that is kept of a remote command.

@@ -147,8 +147,9 @@ impl Transport for OpenSsh {
         self.0.execute(command, patience)
     }
 
-    fn interrupt(&self) {
-        self.0.is_over.store(true, Ordering::Relaxed);
+    fn interrupter(&self) -> Breaker {
+        let shared = Arc::clone(&self.0);
+        Box::new(move || shared.is_over.store(true, Ordering::Relaxed))
     }
 
     fn window(&self) -> u64 {

@@ -14,14 +14,14 @@ mod tests;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ssh2::{MethodType, Session};
 
 use self::connection::Ssh2Connection;
 use self::failure::Failure;
-use super::{ConnectError, Connection, Executed, Transport};
+use super::{Breaker, ConnectError, Connection, Executed, Transport};
 use crate::sync::host::Host;
 use crate::sync::known_hosts::{self, KnownHosts, Verdict};
 
@@ -35,14 +35,19 @@ pub(crate) struct Ssh2 {
     host: Host,
     /// Runs the commands, one after another; made when the first one comes.
     side: Mutex<Option<Link>>,
-    /// The socket of that connection, to end it from another thread.
-    side_socket: Mutex<Option<TcpStream>>,
+    ending: Arc<Ending>,
+}
+
+/// How the connection of the commands is ended from another thread.
+#[derive(Default)]
+struct Ending {
+    socket: Mutex<Option<TcpStream>>,
     is_over: AtomicBool,
 }
 
 impl Ssh2 {
     pub(crate) fn new(host: Host) -> Self {
-        Ssh2 { host, side: Mutex::new(None), side_socket: Mutex::new(None), is_over: AtomicBool::new(false) }
+        Ssh2 { host, side: Mutex::new(None), ending: Arc::default() }
     }
 
     fn log_in(&self) -> Result<Link, ConnectError> {
@@ -126,14 +131,14 @@ impl Transport for Ssh2 {
     fn execute(&self, command: &str, patience: Duration) -> io::Result<Executed> {
         let deadline = Instant::now() + patience;
         let mut side = self.side.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_over.load(Ordering::Relaxed) {
+        if self.ending.is_over.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         let link = match side.take() {
             Some(link) => link,
             None => {
                 let link = self.log_in().map_err(io::Error::other)?;
-                *self.side_socket.lock().unwrap_or_else(PoisonError::into_inner) = link.socket.try_clone().ok();
+                *self.ending.socket.lock().unwrap_or_else(PoisonError::into_inner) = link.socket.try_clone().ok();
                 link
             }
         };
@@ -142,12 +147,15 @@ impl Transport for Ssh2 {
         Ok(done)
     }
 
-    fn interrupt(&self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        if let Some(socket) = &*self.side_socket.lock().unwrap_or_else(PoisonError::into_inner) {
-            // It may have been hung up already.
-            let _ = socket.shutdown(Shutdown::Both);
-        }
+    fn interrupter(&self) -> Breaker {
+        let ending = Arc::clone(&self.ending);
+        Box::new(move || {
+            ending.is_over.store(true, Ordering::Relaxed);
+            if let Some(socket) = &*ending.socket.lock().unwrap_or_else(PoisonError::into_inner) {
+                // It may have been hung up already.
+                let _ = socket.shutdown(Shutdown::Both);
+            }
+        })
     }
 
     fn window(&self) -> u64 {
