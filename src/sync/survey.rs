@@ -151,6 +151,7 @@ fn connect(
 ) -> Result<(Box<dyn Transport>, Sftp), FetchError> {
     let address = host.display();
     let start = |transport: Box<dyn Transport>| -> Result<_, ConnectError> {
+        breakers.add(transport.interrupter());
         let connection = transport.connect()?;
         breakers.add(connection.breaker());
         let sftp = Sftp::start(connection, &address)?;

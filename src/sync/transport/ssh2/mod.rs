@@ -13,6 +13,7 @@ mod tests;
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,11 +39,28 @@ pub(crate) struct Ssh2 {
     ending: Arc<Ending>,
 }
 
-/// How the connection of the commands is ended from another thread.
+/// How connections are ended from another thread that have no breaker yet, or never will: those that are being made, and
+/// that of the commands.
 #[derive(Default)]
 struct Ending {
-    socket: Mutex<Option<TcpStream>>,
+    sockets: Mutex<Vec<TcpStream>>,
     is_over: AtomicBool,
+}
+
+impl Ending {
+    /// Keeps a handle of `socket`; returns what [`Ending::release`] knows it by.
+    fn keep(&self, socket: &TcpStream) -> Option<RawFd> {
+        // Without a handle it can only be waited for.
+        let handle = socket.try_clone().ok()?;
+        let number = handle.as_raw_fd();
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+        Some(number)
+    }
+
+    fn release(&self, number: Option<RawFd>) {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.retain(|socket| Some(socket.as_raw_fd()) != number);
+    }
 }
 
 impl Ssh2 {
@@ -55,9 +73,14 @@ impl Ssh2 {
             let what = "the ssh configuration leads through another machine, which ssh2 cannot follow".into();
             return Err(ConnectError::Unsupported { address: self.host.display(), what });
         }
-        let link = self.handshake(dial(&self.host)?)?;
-        login::log_in(&self.host, &link.session)?;
-        Ok(link)
+        let socket = dial(&self.host)?;
+        let kept = self.ending.keep(&socket);
+        let link = self.handshake(socket).and_then(|link| {
+            login::log_in(&self.host, &link.session)?;
+            Ok(link)
+        });
+        self.ending.release(kept);
+        link
     }
 
     fn handshake(&self, socket: TcpStream) -> Result<Link, ConnectError> {
@@ -138,7 +161,7 @@ impl Transport for Ssh2 {
             Some(link) => link,
             None => {
                 let link = self.log_in().map_err(io::Error::other)?;
-                *self.ending.socket.lock().unwrap_or_else(PoisonError::into_inner) = link.socket.try_clone().ok();
+                self.ending.keep(&link.socket);
                 link
             }
         };
@@ -151,7 +174,7 @@ impl Transport for Ssh2 {
         let ending = Arc::clone(&self.ending);
         Box::new(move || {
             ending.is_over.store(true, Ordering::Relaxed);
-            if let Some(socket) = &*ending.socket.lock().unwrap_or_else(PoisonError::into_inner) {
+            for socket in &*ending.sockets.lock().unwrap_or_else(PoisonError::into_inner) {
                 // It may have been hung up already.
                 let _ = socket.shutdown(Shutdown::Both);
             }
