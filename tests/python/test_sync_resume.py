@@ -73,7 +73,8 @@ class Notes(threading.Thread):
 def test_the_servers_process_is_killed_again_and_again(desk, one):
     """Until ten files have been hit in the middle, in each of the two ways to the server."""
     hits, kills = 10, 0
-    relay, _, files = slow(desk, one, rate=5e6, count=6, size=3_000_000)
+    # What a server has sent before it is killed still arrives, some 2 MB a connection: a file is longer than that.
+    relay, _, files = slow(desk, one, rate=15e6, count=6, size=9_000_000)
     with relay:
         process = desk.start("--jobs", "6", "--retries", "5", "--verify", "never", "--json")
         notes, seen, killed = Notes(process), 0, set()
