@@ -140,7 +140,9 @@ class Link:
         self.relay, self.client = relay, client
         self.server = socket.socket()
         if relay.rate:
+            # Else what the server has sent waits in the system, megabytes of it, and comes though the server is dead.
             self.server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_HOLD)
+            self.server.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
         self.server.connect(("127.0.0.1", relay.target))
         for end in (self.client, self.server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

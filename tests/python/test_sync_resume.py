@@ -91,9 +91,9 @@ def test_the_servers_process_is_killed_again_and_again(desk, one):
             process.wait()
         finally:
             process.kill()
-        notes.join()
-        process.stdout.close()
-        process.stderr.close()
+            notes.join()
+            process.stdout.close()
+            process.stderr.close()
         down, limit = relay.counts()[1], wire_limit(files, kills, relay)
     assert process.returncode == 0, notes.text
     desk.has(files)
