@@ -81,6 +81,10 @@ def account(shell: str) -> Account:
 
 
 def remove_account(name: str) -> None:
+    """The user, and whatever still runs in its name."""
+    uid = pwd.getpwnam(name).pw_uid
+    kill([pid for pid in processes() if owner(pid) == uid])
+    wait_until(lambda: not any(owner(pid) == uid for pid in processes()), f"nothing of {name} runs")
     subprocess.run(["userdel", "-r", name], capture_output=True)
 
 
@@ -89,23 +93,34 @@ def remove_stale_accounts() -> None:
     for entry in pwd.getpwall():
         found = re.fullmatch(PREFIX + r"(\d+)[sn]", entry.pw_name)
         if found and not Path("/proc", found.group(1)).exists():
-            remove_account(entry.pw_name)
+            subprocess.run(["userdel", "-r", entry.pw_name], capture_output=True)
 
 
 # Processes ------------------------------------------------------------------------------------------------------------
 
 
+def processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def owner(pid: int) -> int | None:
+    """The user of a process; none where it has gone, or is only waited for."""
+    try:
+        has_ended = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+        return None if has_ended else Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return None
+
+
 def all_children() -> dict[int, list[int]]:
     """Every process with those that it has started."""
     below: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
+    for pid in processes():
         try:
-            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            parent = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
         except OSError:
             continue
-        below.setdefault(parent, []).append(int(entry.name))
+        below.setdefault(parent, []).append(pid)
     return below
 
 

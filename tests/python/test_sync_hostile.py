@@ -205,7 +205,6 @@ def test_a_file_that_became_another_is_fetched_again(desk, server):
     assert (desk.output / BAD.decode()).stat().st_mtime == fake_sftp.MODIFIED + 77
 
 
-@both
 def test_a_server_that_ends_again_and_again_is_read_to_the_end(desk, server):
     """Each connection gives a packet; all of them count, and none is fetched twice."""
     server.behave("Dies")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from desk import Desk, both, fill, finish
-from harness import clean_error
+from harness import BIN, clean_error
 from ssh import Cluster, children_of, command_line, make_key, needs_root, wait_until
 
 SECRET = "correct horse 'battery\" $taple ü"
@@ -218,7 +218,7 @@ def test_nobody_sees_a_secret(desk, one, tmp_path):
     watcher.join()
     assert result.code == 0, result.err
     assert not told
-    assert "embstore" in seen and ("ssh" in seen or desk.transport == "ssh2"), "somebody looked"
+    assert BIN.name in seen and ("ssh" in seen or desk.transport == "ssh2"), "somebody looked"
     desk.enrol(one, tree, identity_file=str(key), passphrase=SECRET[::-1], known=False)
     failed = desk.sync("--json", "-o", "elsewhere")
     said = result.out + result.err + failed.out + failed.err

@@ -105,7 +105,7 @@ def test_the_servers_process_is_killed_again_and_again(desk, one):
 
 @both
 def test_killed_itself_again_and_again(desk, one):
-    kills, jobs = 5, 3
+    kills, jobs = 4, 3
     relay, _, files = slow(desk, one, rate=4e6, count=3, size=1_500_000)
     with relay:
         seen = 0
@@ -132,7 +132,7 @@ def test_killed_itself_again_and_again(desk, one):
 
 @both
 def test_a_link_that_is_cut_again_and_again(desk, one):
-    cuts = 4
+    cuts = 2
     relay, _, files = slow(desk, one, rate=0, count=2, size=2_000_000)
     with relay:
         process = desk.start("--retries", "3", "--verify", "never", "--json")
@@ -150,7 +150,7 @@ def test_a_link_that_is_cut_again_and_again(desk, one):
     "stop, transport", [(signal.SIGINT, "openssh"), (signal.SIGINT, "ssh2"), (signal.SIGTERM, "ssh2")]
 )
 def test_interrupted_by_the_user(desk, one, stop):
-    relay, _, files = slow(desk, one, rate=2e6, count=2, size=1_500_000)
+    relay, _, files = slow(desk, one, rate=4e6, count=2, size=1_500_000)
     with relay:
         process = desk.start()
         wait_until(lambda: desk.landed() > 400_000, "it has begun")
@@ -237,7 +237,7 @@ def test_parts_that_are_none(desk, one, damage, tmp_path):
 @both
 def test_a_lost_connection_that_stays_lost(desk, one, transport):
     """Given up after so many tries; what has landed is kept, and the next run goes on from there."""
-    relay, _, files = slow(desk, one, rate=2e6, count=3, size=1_000_000)
+    relay, _, files = slow(desk, one, rate=4e6, count=3, size=1_000_000)
     with relay:
         process = desk.start("--jobs", "1", "--retries", "1", "--json")
         wait_until(lambda: desk.landed() > 300_000, "it has begun")
@@ -261,7 +261,7 @@ def test_a_lost_connection_that_stays_lost(desk, one, transport):
 
 @both
 def test_a_link_that_falls_silent(desk, one):
-    relay, _, files = slow(desk, one, rate=2e6, count=1, size=1_000_000)
+    relay, _, files = slow(desk, one, rate=4e6, count=1, size=1_000_000)
     with relay:
         process = desk.start("--jobs", "1", "--retries", "0", "--timeout", "1", "--json")
         wait_until(lambda: desk.landed() > 300_000, "it has begun")

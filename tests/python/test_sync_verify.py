@@ -66,7 +66,7 @@ LIARS = {
     "wrong": f"echo {'0' * 64}",
     "garbage": "echo permission to speak",
     "absent": "exit 127",
-    "silent": "exec sleep 3600",
+    "silent": "exec sleep 20",
 }
 
 
