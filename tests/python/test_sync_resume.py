@@ -73,8 +73,8 @@ class Notes(threading.Thread):
 def test_the_servers_process_is_killed_again_and_again(desk, one):
     """Until ten files have been hit in the middle, in each of the two ways to the server."""
     hits, kills = 10, 0
-    # What a server has sent before it is killed still arrives, some 2 MB a connection: a file is longer than that.
-    relay, _, files = slow(desk, one, rate=15e6, count=6, size=9_000_000)
+    # What a server has sent before it is killed still arrives: a file is longer than the link holds.
+    relay, _, files = slow(desk, one, rate=6e6, count=6, size=4_000_000)
     with relay:
         process = desk.start("--jobs", "6", "--retries", "5", "--verify", "never", "--json")
         notes, seen, killed = Notes(process), 0, set()
@@ -130,10 +130,11 @@ def test_killed_itself_again_and_again(desk, one):
     assert down <= limit, f"{down - size_of(files):,} bytes more than the files have"
 
 
-@both
+@pytest.mark.parametrize("transport", ["openssh"])
 def test_a_link_that_is_cut_again_and_again(desk, one):
     cuts = 2
-    relay, _, files = slow(desk, one, rate=0, count=2, size=2_000_000)
+    # Not faster than it is read: a cut takes with it what has come and was not read yet.
+    relay, _, files = slow(desk, one, rate=8e6, count=2, size=2_000_000)
     with relay:
         process = desk.start("--retries", "3", "--verify", "never", "--json")
         for _ in range(cuts):
@@ -234,8 +235,7 @@ def test_parts_that_are_none(desk, one, damage, tmp_path):
     desk.has(files)
 
 
-@both
-def test_a_lost_connection_that_stays_lost(desk, one, transport):
+def test_a_lost_connection_that_stays_lost(desk, one):
     """Given up after so many tries; what has landed is kept, and the next run goes on from there."""
     relay, _, files = slow(desk, one, rate=4e6, count=3, size=1_000_000)
     with relay:
