@@ -13,24 +13,14 @@ import threading
 
 import pytest
 from desk import OLD, Desk, both, fill, finish, of_file, put
-from harness import clean_error
+from harness import clean_error, strict_json
 from relay import Relay
 from ssh import IS_ROOT, Cluster, free_port, needs_root, wait_until
 
 
 @pytest.fixture
-def transport():
-    return "ssh2"
-
-
-@pytest.fixture
-def desk(transport, tmp_path):
-    return Desk(tmp_path / "desk", transport)
-
-
-@pytest.fixture
 def single(desk, one):
-    """One cluster with two files; its folder and what is in it."""
+    """As everywhere, with files that take a moment."""
     tree = one.tree()
     desk.enrol(one, tree)
     return tree, fill(tree, count=2, size=1_000_000)
@@ -45,7 +35,7 @@ def during(desk: Desk, change, *args) -> dict:
     wait_until(lambda: desk.landed() > 300_000, "it has begun")
     change()
     result = finish(process)
-    return {**result.json(), "code": result.code, "said": result.said}
+    return {**result.json(), "code": result.code, "said": result.said, "err": result.err}
 
 
 # The larger one is fetched first.
@@ -80,9 +70,11 @@ def test_a_file_that_is_written_over_in_place(desk, single):
     def write() -> None:
         files[FIRST] = put(tree, FIRST, len(files[FIRST]), seed=22, modified=OLD + 9)
 
-    report = during(desk, write)
+    report = during(desk, write, "--progress", "json")
     assert report["code"] == 0
     desk.has(files)
+    fractions = [line["fraction"] for line in map(strict_json, report["err"].splitlines()) if "fraction" in line]
+    assert fractions and max(filter(None, fractions)) <= 1, "what is fetched again is not counted twice"
 
 
 def test_a_file_that_grows_once(desk, single):

@@ -23,6 +23,8 @@ pub(super) struct Transfers {
     moved: u64,
     began: Instant,
     shown: Instant,
+    /// Bytes of each file that are in `done`. A file that changes or does not match begins again.
+    counted: BTreeMap<String, u64>,
     active: BTreeMap<String, Active>,
     total: Option<ProgressBar>,
 }
@@ -50,6 +52,7 @@ impl Transfers {
             moved: 0,
             began: now,
             shown: now,
+            counted: BTreeMap::new(),
             active: BTreeMap::new(),
             total,
         }
@@ -60,6 +63,9 @@ impl Transfers {
         match event {
             Transfer::Begin { .. } | Transfer::Note { .. } => {}
             Transfer::File { file, bytes, landed } => {
+                // What landed in an earlier run is counted from the beginning.
+                let counted = self.counted.get(file).copied().unwrap_or(landed);
+                self.count(file, counted, landed);
                 let bar = bars.filter(|_| self.active.len() < MOST_BARS).map(|bars| {
                     let bar = bars.insert(0, bar(bytes, "  {prefix} {bar:20} {decimal_bytes}/{decimal_total_bytes}"));
                     bar.set_prefix(file.to_string());
@@ -69,7 +75,8 @@ impl Transfers {
                 self.active.insert(file.into(), Active { bytes, done: landed, bar });
             }
             Transfer::Bytes { file, bytes } => {
-                self.done += bytes;
+                let counted = self.counted.get(file).copied().unwrap_or(0);
+                self.count(file, counted, counted + bytes);
                 self.moved += bytes;
                 if let Some(active) = self.active.get_mut(file) {
                     active.done += bytes;
@@ -78,15 +85,25 @@ impl Transfers {
                     }
                 }
                 if let Some(total) = &self.total {
-                    total.set_position(self.done);
                     total.set_message(self.speed());
                 }
             }
-            Transfer::Landed { file, .. } => {
+            Transfer::Landed { file, bytes } => {
+                // A file that was there already has moved no bytes.
+                let counted = self.counted.get(file).copied().unwrap_or(0);
+                self.count(file, counted, bytes);
                 self.landed_files += 1;
                 self.forget(file);
             }
             Transfer::Stopped { file } => self.forget(file),
+        }
+    }
+
+    fn count(&mut self, file: &str, before: u64, now: u64) {
+        self.done = self.done.saturating_sub(before) + now;
+        self.counted.insert(file.into(), now);
+        if let Some(total) = &self.total {
+            total.set_position(self.done);
         }
     }
 
