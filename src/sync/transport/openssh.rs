@@ -26,11 +26,12 @@ const WINDOW: u64 = 4 * 1024 * 1024;
 const FAST_CIPHER: &str = "aes128-gcm@openssh.com";
 /// What is kept of what ssh says: it says little before it fails.
 const LONGEST_COMPLAINT: u64 = 256 * 1024;
+/// A login is waited for at least so long.
+const SHORTEST_LOGIN: Duration = Duration::from_secs(30);
 /// Asks for a password without a terminal from this version on (`SSH_ASKPASS_REQUIRE`).
 const OLDEST: (u32, u32) = (8, 4);
 
 /// Reaches a host through the system's ssh.
-#[derive(Clone)]
 pub(crate) struct OpenSsh(Arc<Shared>);
 
 /// What the connections to one host have in common.
@@ -164,15 +165,21 @@ struct Process {
     input: ChildStdin,
     output: ChildStdout,
     complaints: File,
-    /// Whether the server has answered. Until then a person may have to touch a key.
+    /// Whether the server's SFTP has answered.
     has_spoken: bool,
+}
+
+impl Process {
+    /// How long nothing may be heard. For a login it is longer: a person may have to touch a key.
+    fn patience(&self) -> Duration {
+        let timeout = self.shared.host.timeout;
+        if self.has_spoken { timeout } else { timeout.max(SHORTEST_LOGIN / 2) * 2 }
+    }
 }
 
 impl Read for Process {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let timeout = self.shared.host.timeout;
-        let patience = if self.has_spoken { timeout } else { timeout.max(Duration::from_secs(15)) * 2 };
-        wait(&self.output, patience)?;
+        wait(&self.output, self.patience())?;
         let count = self.output.read(buffer)?;
         self.has_spoken |= count > 0;
         Ok(count)
@@ -193,7 +200,7 @@ impl Connection for Process {
     fn explain(&mut self, error: &io::Error) -> Option<ConnectError> {
         let host = &self.shared.host;
         if error.kind() == io::ErrorKind::TimedOut {
-            return Some(ConnectError::TimedOut { address: host.display(), seconds: host.timeout.as_secs() });
+            return Some(ConnectError::TimedOut { address: host.display(), seconds: self.patience().as_secs() });
         }
         // The stream ends a moment before the process does, and that before its last words.
         let _ = self.child.lock().unwrap_or_else(PoisonError::into_inner).wait();

@@ -6,18 +6,20 @@ use std::time::{Duration, Instant};
 
 use ssh2::{Channel, ExtendedData};
 
-use super::super::{Breaker, Connection};
+use super::super::{Breaker, ConnectError, Connection};
 use super::{Link, failure};
 
 pub(super) struct Ssh2Connection {
     channel: Channel,
     link: Link,
+    /// Host and port, for messages.
+    address: String,
     timeout: Duration,
 }
 
 impl Ssh2Connection {
-    pub(super) fn new(channel: Channel, link: Link, timeout: Duration) -> Self {
-        Ssh2Connection { channel, link, timeout }
+    pub(super) fn new(channel: Channel, link: Link, address: String, timeout: Duration) -> Self {
+        Ssh2Connection { channel, link, address, timeout }
     }
 
     pub(super) fn start_sftp(&mut self) -> Result<(), ssh2::Error> {
@@ -28,6 +30,11 @@ impl Ssh2Connection {
 }
 
 impl Connection for Ssh2Connection {
+    fn explain(&mut self, error: &io::Error) -> Option<ConnectError> {
+        let (address, seconds) = (self.address.clone(), self.timeout.as_secs());
+        (error.kind() == io::ErrorKind::TimedOut).then_some(ConnectError::TimedOut { address, seconds })
+    }
+
     fn breaker(&self) -> Breaker {
         // Without a socket of its own it can only be waited for.
         let socket = self.link.socket.try_clone().ok();

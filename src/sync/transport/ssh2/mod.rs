@@ -146,7 +146,7 @@ impl Transport for Ssh2 {
             other => other.connecting(&self.host, error),
         };
         let channel = link.session.channel_open("session", WINDOW, PACKET, None).map_err(|error| failed(&error))?;
-        let mut connection = Ssh2Connection::new(channel, link, self.host.timeout);
+        let mut connection = Ssh2Connection::new(channel, link, self.host.display(), self.host.timeout);
         connection.start_sftp().map_err(|error| failed(&error))?;
         Ok(Box::new(connection))
     }
