@@ -105,7 +105,7 @@ impl RunArgs {
         let mut synced = SyncReport::default();
         if !self.merge_only {
             synced = dry_run_sync(sync, observer).map_err(Error::from)?;
-            json["sync"] = sync::report_json(&synced);
+            json["sync"] = sync::dry_run_json(&synced);
         }
         let is_there = synced.files.iter().all(|file| file.status == embstore::sync::FileStatus::Skipped);
         let planned = (is_there && !self.sync_only).then(|| dry_run(merge, observer)).transpose()?;

@@ -78,7 +78,7 @@ pub(super) struct SourceArgs {
     /// Another file than ~/.ssh/config
     #[arg(long, value_name = "FILE")]
     ssh_config: Option<PathBuf>,
-    /// Seconds of silence after which a connection is lost
+    /// Seconds of silence after which a connection is lost (a login through the system's ssh has twice that, and 30 at least)
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     timeout: Duration,
     /// Bytes a second, of all connections together: 500k, 20M, 1G
@@ -149,11 +149,7 @@ impl SyncArgs {
         let work = if self.dry_run { dry_run_sync } else { sync };
         let report = work(&options, observer).map_err(Error::from)?;
         reporter.clear();
-        let mut json = report_json(&report);
-        if self.dry_run {
-            json["dry_run"] = json!(true);
-            json["missing"] = json!(report.count(FileStatus::Missing));
-        }
+        let json = if self.dry_run { dry_run_json(&report) } else { report_json(&report) };
         output.result(
             &json,
             |out| {
@@ -192,6 +188,14 @@ pub(super) fn report_json(report: &SyncReport) -> Value {
         "files": report.files.iter().map(file).collect::<Value>(),
         "warnings": report.warnings(),
     })
+}
+
+/// What would be fetched, as JSON.
+pub(super) fn dry_run_json(report: &SyncReport) -> Value {
+    let mut json = report_json(report);
+    json["dry_run"] = json!(true);
+    json["missing"] = json!(report.count(FileStatus::Missing));
+    json
 }
 
 /// What would be fetched, for people.

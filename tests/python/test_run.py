@@ -172,6 +172,8 @@ def test_a_dry_run_writes_nothing(desk):
     before = contents(desk.folder)
     result = desk.run("--dry-run")
     assert result.code == 0 and "6 files to be fetched" in result.out
+    told = desk.runs("--dry-run")["sync"]
+    assert told["dry_run"] is True and told["missing"] == 6
     assert contents(desk.folder) == before
     desk.runs("--sync-only")
     before = contents(desk.folder)
