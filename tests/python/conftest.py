@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from desk import Desk, fill
 from harness import BIN
 from ssh import IS_ROOT, Cluster
 
@@ -52,3 +53,40 @@ def two():
     cluster = Cluster("two", shell=False)
     yield cluster
     cluster.remove()
+
+
+@pytest.fixture
+def transport():
+    """What is above the transports is tested with one of them where a test does not say ``both``."""
+    return "ssh2"
+
+
+@pytest.fixture
+def desk(transport, tmp_path):
+    return Desk(tmp_path / "desk", transport)
+
+
+@pytest.fixture
+def single(desk, one):
+    """One cluster with two files; its folder and what is in it."""
+    tree = one.tree()
+    desk.enrol(one, tree)
+    return tree, fill(tree)
+
+
+@pytest.fixture
+def pair(desk, one, two):
+    """Two clusters with two files each; their folders and what is in them."""
+    trees = one.tree(), two.tree()
+    files = fill(trees[0], cluster=1), fill(trees[1], cluster=2)
+    desk.enrol(one, trees[0])
+    desk.enrol(two, trees[1])
+    return trees, files
+
+
+@pytest.fixture(scope="module")
+def tree(one):
+    """A folder with one file on a cluster."""
+    made = one.tree()
+    fill(made, count=1)
+    return made

@@ -8,40 +8,12 @@ import shutil
 import time
 
 import pytest
-from desk import OLD, Desk, both, fill, finish, of_file, put, sha256
+from desk import OLD, both, fill, finish, of_file, put, sha256
 from harness import clean_error, contents, strict_json
 from relay import Relay
-from ssh import Cluster, needs_root, wait_until
+from ssh import needs_root, wait_until
 
 FIELDS = {"file", "cluster", "path", "bytes", "status", "sha256", "verified", "resumed_from", "error", "hint"}
-
-
-@pytest.fixture
-def transport():
-    return "ssh2"
-
-
-@pytest.fixture
-def desk(transport, tmp_path):
-    return Desk(tmp_path / "desk", transport)
-
-
-@pytest.fixture
-def pair(desk, one, two):
-    """Two clusters with two files each; their folders and what is in them."""
-    trees = one.tree(), two.tree()
-    files = fill(trees[0], cluster=1), fill(trees[1], cluster=2)
-    desk.enrol(one, trees[0])
-    desk.enrol(two, trees[1])
-    return trees, files
-
-
-@pytest.fixture
-def single(desk, one):
-    """One cluster with two files; its folder and what is in it."""
-    tree = one.tree()
-    desk.enrol(one, tree)
-    return tree, fill(tree)
 
 
 def state(folder) -> dict:

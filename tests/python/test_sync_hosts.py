@@ -12,23 +12,6 @@ from relay import Relay
 from ssh import Cluster, fingerprint, make_key, needs_root, wait_until
 
 
-@pytest.fixture
-def transport():
-    return "ssh2"
-
-
-@pytest.fixture
-def desk(transport, tmp_path):
-    return Desk(tmp_path / "desk", transport)
-
-
-@pytest.fixture(scope="module")
-def tree(one):
-    made = one.tree()
-    fill(made, count=1)
-    return made
-
-
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory):
     """Host keys that no server here has."""

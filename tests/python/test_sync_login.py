@@ -17,23 +17,6 @@ from ssh import Cluster, children_of, command_line, make_key, needs_root, wait_u
 SECRET = "correct horse 'battery\" $taple ü"
 
 
-@pytest.fixture
-def transport():
-    return "ssh2"
-
-
-@pytest.fixture
-def desk(transport, tmp_path):
-    return Desk(tmp_path / "desk", transport)
-
-
-@pytest.fixture(scope="module")
-def tree(one):
-    made = one.tree()
-    fill(made, count=1)
-    return made
-
-
 def by_key(cluster: Cluster, key: Path | None = None, **fields) -> dict:
     return {"password": None, "identity_file": str(key or cluster.key), **fields}
 

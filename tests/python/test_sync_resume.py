@@ -22,16 +22,6 @@ BUFFER = 256 * 1024
 LOGIN, FRAMING = 20_000, 0.02
 
 
-@pytest.fixture
-def transport():
-    return "ssh2"
-
-
-@pytest.fixture
-def desk(transport, tmp_path):
-    return Desk(tmp_path / "desk", transport)
-
-
 def slow(desk: Desk, cluster, rate: float, count: int, size: int, **how):
     """A cluster behind a slow link, with files on it."""
     tree = cluster.tree()

@@ -5,36 +5,8 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from desk import Desk, both, fill, of_file, sha256
+from desk import both, fill, of_file, sha256
 from ssh import Cluster
-
-
-@pytest.fixture
-def transport():
-    return "ssh2"
-
-
-@pytest.fixture
-def desk(transport, tmp_path):
-    return Desk(tmp_path / "desk", transport)
-
-
-@pytest.fixture
-def pair(desk, one, two):
-    """Two clusters with two files each; their folders and what is in them."""
-    trees = one.tree(), two.tree()
-    files = fill(trees[0], cluster=1), fill(trees[1], cluster=2)
-    desk.enrol(one, trees[0])
-    desk.enrol(two, trees[1])
-    return trees, files
-
-
-@pytest.fixture
-def single(desk, one):
-    """One cluster with two files; its folder and what is in it."""
-    tree = one.tree()
-    desk.enrol(one, tree)
-    return tree, fill(tree)
 
 
 @both
