@@ -1,6 +1,7 @@
 //! What the library tells a caller while it works, and how a caller stops it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// A stage of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +115,18 @@ impl Cancel {
     /// Asks the work to stop.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Sleeps; `false` where it was asked to stop meanwhile.
+    pub(crate) fn sleep(&self, time: Duration) -> bool {
+        const GLANCE: Duration = Duration::from_millis(50);
+        let mut left = time;
+        while !left.is_zero() && !self.is_cancelled() {
+            let step = left.min(GLANCE);
+            std::thread::sleep(step);
+            left -= step;
+        }
+        !self.is_cancelled()
     }
 
     /// Whether it was asked to stop.

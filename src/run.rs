@@ -9,17 +9,15 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use embstore_formats::{FormatError, LocateOptions};
+use embstore_formats::LocateOptions;
 
 use crate::arrivals::Arrivals;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::copy::CopyError;
 use crate::error::Error;
 use crate::merge::{MergeOptions, MergeReport, articles_identity, merge, merge_arriving};
-use crate::progress::{Observer, Phase};
-use crate::sync::{
-    Audience, FetchError, Fetched, Preview, RemoteFile, Survey, SyncOptions, SyncReport, survey, sync, transfer,
-};
+use crate::progress::Observer;
+use crate::sync::{Audience, Preview, RemoteFile, Survey, SyncOptions, SyncReport, prepare, sync, transfer};
 
 /// Which phases to run, and how.
 #[derive(Clone, Debug)]
@@ -64,9 +62,7 @@ fn sync_and_merge(fetch: &SyncOptions, into: &MergeOptions, observer: Observer<'
         // Rather now than after hours of fetching.
         articles_identity(articles)?;
     }
-    observer.progress.begin(Phase::Survey, 0, 0);
-    std::fs::create_dir_all(&fetch.output).map_err(FormatError::io("create", &fetch.output))?;
-    let survey = survey(fetch, true, observer)?;
+    let survey = prepare(fetch, observer)?;
     let arrivals = Arrivals::new();
     let (sender, previews) = channel();
     let bridge = Bridge { folder: &fetch.output, arrivals: &arrivals, previews: Mutex::new(Some(sender)) };
@@ -141,7 +137,7 @@ impl Audience for Bridge<'_> {
         true
     }
 
-    fn previewed(&self, _file: &RemoteFile, preview: Option<Preview>) {
+    fn previewed(&self, preview: Option<Preview>) {
         let sender = self.previews.lock().unwrap_or_else(PoisonError::into_inner);
         // With nobody waiting the files are merged when they are there.
         if let Some(sender) = &*sender {
@@ -149,11 +145,8 @@ impl Audience for Bridge<'_> {
         }
     }
 
-    fn settled(&self, file: &RemoteFile, outcome: Result<&Fetched, &FetchError>) {
+    fn settled(&self, file: &RemoteFile, is_there: bool) {
         let path = self.folder.join(&file.name);
-        match outcome {
-            Ok(_) => self.arrivals.land(path),
-            Err(_) => self.arrivals.fail(path),
-        }
+        if is_there { self.arrivals.land(path) } else { self.arrivals.fail(path) }
     }
 }

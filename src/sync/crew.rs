@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::breakers::Breakers;
 use super::error::FetchError;
-use super::fetch::{Arrival, Complete, Fetched, Fetcher};
+use super::fetch::{Complete, Fetched, Fetcher, Outcome};
 use super::manifest::Manifest;
 use super::options::Verify;
 use super::preview::{Preview, identity_to_be, preview};
@@ -31,10 +31,10 @@ pub(crate) trait Audience: Sync {
     fn wants_previews(&self) -> bool {
         false
     }
-    /// A file can be planned with; `None` where it cannot.
-    fn previewed(&self, _file: &RemoteFile, _preview: Option<Preview>) {}
+    /// A file can be planned with; `None` where one cannot.
+    fn previewed(&self, _preview: Option<Preview>) {}
     /// A file is there, or will not be.
-    fn settled(&self, _file: &RemoteFile, _outcome: Result<&Fetched, &FetchError>) {}
+    fn settled(&self, _file: &RemoteFile, _is_there: bool) {}
 }
 
 /// All that the connections of one cluster share.
@@ -79,7 +79,7 @@ impl Crew<'_> {
             for file in &files {
                 match identity_to_be(self.fetcher.folder, file) {
                     Some(identity) => tasks.push_back(Task::Preview(file.clone(), identity)),
-                    None => self.audience.previewed(file, None),
+                    None => self.audience.previewed(None),
                 }
             }
         }
@@ -144,16 +144,16 @@ impl Shift<'_> {
                     if !matches!(found, Some(Ok(_))) {
                         connection = None;
                     }
-                    self.crew.audience.previewed(&file, found.and_then(Result::ok).flatten());
+                    self.crew.audience.previewed(found.and_then(Result::ok).flatten());
                 }
                 Task::Fetch(file) => {
                     let outcome = match self.settle(&mut connection, &file) {
                         // Nobody is there to conclude it where the concluding thread has panicked; so will this.
-                        Ok(Arrival::Complete(file)) => {
+                        Ok(Outcome::Complete(file)) => {
                             let _ = complete.send(file);
                             continue;
                         }
-                        Ok(Arrival::There(fetched)) => self.record(fetched),
+                        Ok(Outcome::There(fetched)) => self.record(fetched),
                         Err(error) => Err(error),
                     };
                     if let Err(FetchError::Connect(_)) = &outcome {
@@ -217,13 +217,13 @@ impl Shift<'_> {
     }
 
     /// Fetches a file, over as many connections as it takes.
-    fn settle(&self, connection: &mut Option<Sftp>, file: &RemoteFile) -> Result<Arrival, FetchError> {
+    fn settle(&self, connection: &mut Option<Sftp>, file: &RemoteFile) -> Result<Outcome, FetchError> {
         let mut failures = 0;
         loop {
             let before = AtomicU64::new(0);
             let result = self.attempt(connection, file, &before);
             let error = match result {
-                Ok(arrival) => return Ok(arrival),
+                Ok(outcome) => return Ok(outcome),
                 Err(error) => error,
             };
             if error.breaks_connection() {
@@ -251,7 +251,7 @@ impl Shift<'_> {
         connection: &mut Option<Sftp>,
         file: &RemoteFile,
         moved: &AtomicU64,
-    ) -> Result<Arrival, FetchError> {
+    ) -> Result<Outcome, FetchError> {
         let fetcher = &self.crew.fetcher;
         if self.is_closed.load(Ordering::Relaxed) && connection.is_none() {
             return Err(FetchError::GivenUp { address: fetcher.address.clone(), path: file.path.clone() });
@@ -276,16 +276,7 @@ impl Shift<'_> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let jitter = f64::from(now.subsec_nanos() % 1000) / 4000.0;
         let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE).mul_f64(1.0 + jitter);
-        let mut left = pause;
-        while !left.is_zero() {
-            if self.is_cancelled() {
-                return Err(FetchError::Cancelled);
-            }
-            let step = left.min(Duration::from_millis(50));
-            std::thread::sleep(step);
-            left -= step;
-        }
-        Ok(())
+        if self.crew.fetcher.observer.cancel.sleep(pause) { Ok(()) } else { Err(FetchError::Cancelled) }
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Fetcher<'a> {
 }
 
 /// How far a file is when its connection is done with it.
-pub(crate) enum Arrival {
+pub(crate) enum Outcome {
     /// It was there.
     There(Fetched),
     /// All of its bytes are, and wait to be compared.
@@ -65,14 +65,14 @@ impl Fetcher<'_> {
         file: &RemoteFile,
         known: Option<&Entry>,
         on_bytes: &mut dyn FnMut(u64),
-    ) -> Result<Arrival, FetchError> {
+    ) -> Result<Outcome, FetchError> {
         if let Some(there) = self.adopt(file, known)? {
-            return Ok(Arrival::There(there));
+            return Ok(Outcome::There(there));
         }
         let mut file = file.clone();
         for _ in 0..MOST_CHANGES {
             match self.attempt(sftp, &file, on_bytes)? {
-                Attempt::Complete(complete) => return Ok(Arrival::Complete(*complete)),
+                Attempt::Complete(complete) => return Ok(Outcome::Complete(*complete)),
                 Attempt::Changed(version) => file.version = version,
             }
         }
@@ -155,9 +155,6 @@ impl Fetcher<'_> {
             landed: resumed_from,
         });
         let end = sftp.read(&handle, resumed_from..file.version.size, self.window, |bytes| {
-            if self.observer.cancel.is_cancelled() {
-                return Err(FetchError::Cancelled);
-            }
             part.push(bytes)?;
             on_bytes(bytes.len() as u64);
             self.observer.progress.transfer(Transfer::Bytes { file: &file.name, bytes: bytes.len() as u64 });
@@ -187,17 +184,8 @@ impl Fetcher<'_> {
     }
 
     fn keep_pace(&self, bytes: u64) -> Result<(), FetchError> {
-        let Some(pace) = self.pace else { return Ok(()) };
-        let mut left = pace.book(bytes);
-        while !left.is_zero() {
-            if self.observer.cancel.is_cancelled() {
-                return Err(FetchError::Cancelled);
-            }
-            let step = left.min(Duration::from_millis(100));
-            std::thread::sleep(step);
-            left -= step;
-        }
-        Ok(())
+        let time = self.pace.map_or(Duration::ZERO, |pace| pace.book(bytes));
+        if self.observer.cancel.sleep(time) { Ok(()) } else { Err(FetchError::Cancelled) }
     }
 
     fn entry(&self, file: &RemoteFile, sha256: String, verified: bool) -> Entry {
@@ -225,13 +213,4 @@ pub(crate) fn is_up_to_date(folder: &Path, file: &RemoteFile, known: Option<&Ent
             && (entry.verified || verify != Verify::Always)
             && super::manifest::is_untouched(&folder.join(&file.name), file.version)
     })
-}
-
-impl From<super::error::SyncError> for FetchError {
-    fn from(error: super::error::SyncError) -> Self {
-        match error {
-            super::error::SyncError::Format(error) => FetchError::Local(error),
-            _ => FetchError::Cancelled,
-        }
-    }
 }

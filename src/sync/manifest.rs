@@ -50,7 +50,7 @@ pub(crate) struct Manifest {
 impl Manifest {
     /// Opens and locks the manifest of `cluster` in `folder`, which is made where it is missing.
     pub(crate) fn open(folder: &Path, cluster: &str) -> Result<Self, SyncError> {
-        let path = folder.join(format!("{cluster}{MANIFEST_SUFFIX}"));
+        let path = path_of(folder, cluster);
         let mut file = File::options()
             .read(true)
             .append(true)
@@ -74,8 +74,7 @@ impl Manifest {
 
     /// Reads what a manifest tells, without its lock: for a look that changes nothing.
     pub(crate) fn peek(folder: &Path, cluster: &str) -> BTreeMap<String, Entry> {
-        let path = folder.join(format!("{cluster}{MANIFEST_SUFFIX}"));
-        fs::read(path).map(|text| parse(&text)).unwrap_or_default()
+        fs::read(path_of(folder, cluster)).map(|text| parse(&text)).unwrap_or_default()
     }
 
     /// What is known of every file.
@@ -84,7 +83,7 @@ impl Manifest {
     }
 
     /// Adds a file that is in its place.
-    pub(crate) fn append(&mut self, entry: Entry) -> Result<(), SyncError> {
+    pub(crate) fn append(&mut self, entry: Entry) -> Result<(), FormatError> {
         let mut line =
             serde_json::to_vec(&entry).map_err(|error| FormatError::io("write", &self.path)(error.into()))?;
         line.push(b'\n');
@@ -100,13 +99,19 @@ fn parse(text: &[u8]) -> BTreeMap<String, Entry> {
     entries.map(|entry| (entry.file.clone(), entry)).collect()
 }
 
-/// Which other cluster a local file was fetched from.
-pub(crate) fn owner_of(folder: &Path, file: &str, except: &str) -> Option<String> {
-    let manifests = fs::read_dir(folder).ok()?.flatten();
-    let clusters =
-        manifests.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(MANIFEST_SUFFIX)?.into()));
-    let mut others = clusters.filter(|cluster: &String| cluster != except);
-    others.find(|cluster| Manifest::peek(folder, cluster).contains_key(file) && folder.join(file).exists())
+fn path_of(folder: &Path, cluster: &str) -> PathBuf {
+    folder.join(format!("{cluster}{MANIFEST_SUFFIX}"))
+}
+
+/// The local files that were fetched from another cluster than this one, and from which.
+pub(crate) fn owners(folder: &Path, except: &str) -> BTreeMap<String, String> {
+    let listed = fs::read_dir(folder).into_iter().flatten().flatten();
+    let clusters = listed.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(MANIFEST_SUFFIX)?.into()));
+    let others = clusters.filter(|cluster: &String| cluster != except);
+    let files = others.flat_map(|cluster| {
+        Manifest::peek(folder, &cluster).into_keys().map(move |file| (file, cluster.clone())).collect::<Vec<_>>()
+    });
+    files.filter(|(file, _)| folder.join(file).exists()).collect()
 }
 
 /// Whether a local file is as it was left: its size and the modification time that it was given.

@@ -9,7 +9,7 @@ use super::credentials::{self, Credentials, Permissions};
 use super::error::{FetchError, SyncError};
 use super::fetch::is_up_to_date;
 use super::host::{Host, HostOptions};
-use super::manifest::{Entry, Manifest, owner_of};
+use super::manifest::{Entry, Manifest, owners};
 use super::options::{SyncOptions, TransportChoice};
 use super::part;
 use super::remote::{self, RemoteFile};
@@ -35,6 +35,13 @@ pub(crate) struct Cluster {
     pub(crate) up_to_date: Vec<(RemoteFile, Entry)>,
     /// What is to be fetched.
     pub(crate) missing: Vec<RemoteFile>,
+}
+
+impl Cluster {
+    /// The names of all files that come from it.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.missing.iter().chain(self.up_to_date.iter().map(|(file, _)| file)).map(|file| file.name.as_str())
+    }
 }
 
 /// A file, or a cluster, that is not fetched from.
@@ -187,13 +194,17 @@ impl Survey {
             Some(manifest) => manifest.entries().clone(),
             None => Manifest::peek(&options.output, name),
         };
+        let mut owners = owners(&options.output, name);
+        owners
+            .extend(self.clusters.iter().flat_map(|other| other.names().map(|file| (file.into(), other.name.clone()))));
+        let disk_size = disk(&options.output).map_or(u64::MAX, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
         let (mut up_to_date, mut missing) = (Vec::new(), Vec::new());
         for file in listing.files {
             let entry = known.get(&file.name);
-            if let Some(other) = self.owner(&file.name).or_else(|| owner_of(&options.output, &file.name, name)) {
+            if let Some(other) = owners.get(&file.name).cloned() {
                 let error = FetchError::Collision { address: address.clone(), name: file.name.clone(), other };
                 self.refusals.push(refuse(&file.name, error));
-            } else if is_larger_than_disk(&options.output, file.version.size) {
+            } else if file.version.size > disk_size {
                 let why = "claims a size that this disk could not hold";
                 let error = FetchError::NotTaken { address: address.clone(), name: file.name.clone(), why };
                 self.refusals.push(refuse(&file.name, error));
@@ -216,14 +227,6 @@ impl Survey {
             up_to_date,
             missing,
         });
-    }
-
-    /// Which cluster a file of this name comes from.
-    fn owner(&self, file: &str) -> Option<String> {
-        let has = |cluster: &&Cluster| {
-            cluster.missing.iter().chain(cluster.up_to_date.iter().map(|(file, _)| file)).any(|has| has.name == file)
-        };
-        self.clusters.iter().find(has).map(|cluster| cluster.name.clone())
     }
 
     /// Files to be fetched, their bytes, and how many of those have landed in an earlier run.
@@ -249,10 +252,6 @@ impl Survey {
         }
         Ok(())
     }
-}
-
-fn is_larger_than_disk(folder: &Path, size: u64) -> bool {
-    disk(folder).is_some_and(|stat| size > stat.f_blocks.saturating_mul(stat.f_frsize))
 }
 
 /// The disk of a folder, which may not have been made yet.

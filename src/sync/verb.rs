@@ -26,12 +26,17 @@ use crate::text::natural_order;
 /// Where nothing can be fetched at all, or the caller asks to stop. What has landed is kept.
 pub fn sync(options: &SyncOptions, observer: Observer<'_>) -> Result<SyncReport, SyncError> {
     let started = Instant::now();
-    observer.progress.begin(Phase::Survey, 0, 0);
-    fs::create_dir_all(&options.output).map_err(FormatError::io("create", &options.output))?;
-    let survey = survey(options, true, observer)?;
+    let survey = prepare(options, observer)?;
     let mut report = transfer(options, survey, &Nobody, observer)?;
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)
+}
+
+/// Makes the download folder, and finds out what is missing in it.
+pub(crate) fn prepare(options: &SyncOptions, observer: Observer<'_>) -> Result<Survey, SyncError> {
+    observer.progress.begin(Phase::Survey, 0, 0);
+    fs::create_dir_all(&options.output).map_err(FormatError::io("create", &options.output))?;
+    survey(options, true, observer)
 }
 
 /// What [`sync`] would fetch. Writes nothing.
@@ -127,7 +132,7 @@ fn work(
         manifest: &Mutex::new(manifest),
         audience: collector.audience,
         on_settled: &|file, outcome| {
-            collector.audience.settled(file, outcome.as_ref());
+            collector.audience.settled(file, outcome.is_ok());
             if outcome.is_ok() {
                 observer.progress.transfer(Transfer::Landed { file: &file.name, bytes: file.version.size });
             }

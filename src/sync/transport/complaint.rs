@@ -1,7 +1,6 @@
 //! What the system's ssh says when it fails, as the errors that every transport has.
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
 use super::ConnectError;
 use crate::sync::host::Host;
@@ -78,8 +77,7 @@ pub(super) fn read(said: &str, host: &Host) -> ConnectError {
 fn login_refused(said: &[&str], host: &Host) -> ConnectError {
     let (address, username) = (host.display(), host.username.clone());
     if let Some(path) = &host.identity_file {
-        static BAD: LazyLock<[&str; 4]> =
-            LazyLock::new(|| ["incorrect passphrase", "error in libcrypto", "invalid format", "bad permissions"]);
+        const BAD: [&str; 4] = ["incorrect passphrase", "error in libcrypto", "invalid format", "bad permissions"];
         let named = path.display().to_string();
         let bad = said.iter().find(|line| line.contains("Load key") && BAD.iter().any(|part| line.contains(part)));
         let missing = said.iter().find(|line| line.contains(&named) && line.contains("not accessible"));
