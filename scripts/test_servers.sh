@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes sure that what the tests of sync need is there: an SSH server, which they start themselves on loopback, and the
-# OpenSSH client. Installs what is missing with apt-get on Debian and its kin (as root, or with sudo); elsewhere says
-# what to install. A second call costs milliseconds. No server is left running by this.
+# Makes sure that what the tests of sync and embed need is there: an SSH server, the OpenSSH client, a Redis server and
+# its client, and openssl for its certificates. The tests start the servers themselves, on loopback or on a socket.
+# Installs what is missing with apt-get on Debian and its kin (as root, or with sudo); elsewhere says what to install. A
+# second call costs milliseconds. No server is left running by this.
 set -euo pipefail
 
 # Servers lie where ordinary users do not look.
@@ -20,6 +21,8 @@ command -v sshd >/dev/null || missing+=(openssh-server)
 has_sftp_server || missing+=(openssh-sftp-server)
 command -v ssh >/dev/null && command -v ssh-keygen >/dev/null && command -v ssh-agent >/dev/null ||
   missing+=(openssh-client)
+command -v redis-server >/dev/null && command -v redis-cli >/dev/null || missing+=(redis-server)
+command -v openssl >/dev/null || missing+=(openssl)
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 cannot() {

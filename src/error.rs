@@ -9,7 +9,11 @@ use std::path::PathBuf;
 use embstore_formats::{FORMATS, FormatError, Writes};
 
 use crate::checkpoint::CheckpointError;
+#[cfg(feature = "cluster")]
+use crate::cluster::ClusterError;
 use crate::copy::CopyError;
+#[cfg(feature = "embed")]
+use crate::embed::EmbedError;
 use crate::inputs::InputError;
 use crate::journal::JournalError;
 use crate::partial::PartialError;
@@ -46,6 +50,14 @@ pub enum Error {
     /// Nothing can be fetched from the clusters.
     #[error(transparent)]
     Sync(#[from] SyncError),
+    /// Nothing is queued or embedded.
+    #[cfg(feature = "embed")]
+    #[error(transparent)]
+    Embed(Box<EmbedError>),
+    /// Something is not clustered.
+    #[cfg(feature = "cluster")]
+    #[error(transparent)]
+    Cluster(Box<ClusterError>),
     /// A file cannot be read or written.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -149,6 +161,20 @@ pub enum Error {
     },
 }
 
+#[cfg(feature = "embed")]
+impl From<EmbedError> for Error {
+    fn from(error: EmbedError) -> Self {
+        Error::Embed(Box::new(error))
+    }
+}
+
+#[cfg(feature = "cluster")]
+impl From<ClusterError> for Error {
+    fn from(error: ClusterError) -> Self {
+        Error::Cluster(Box::new(error))
+    }
+}
+
 impl Error {
     /// What to do about it.
     #[must_use]
@@ -162,6 +188,10 @@ impl Error {
             Error::Journal(source) => source.hint(),
             Error::Copy(source) => source.hint(),
             Error::Sync(source) => source.hint(),
+            #[cfg(feature = "embed")]
+            Error::Embed(source) => source.hint(),
+            #[cfg(feature = "cluster")]
+            Error::Cluster(source) => source.hint(),
             Error::Format(source) => source.hint(),
             Error::Extension { .. } => {
                 let written = FORMATS.iter().filter(|format| format.writes() != Writes::Nothing);
@@ -188,6 +218,13 @@ impl Error {
     /// Whether the caller asked to stop; what has landed is kept.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        matches!(self, Error::Copy(CopyError::Cancelled) | Error::Sync(SyncError::Cancelled))
+        match self {
+            Error::Copy(CopyError::Cancelled) | Error::Sync(SyncError::Cancelled) => true,
+            #[cfg(feature = "embed")]
+            Error::Embed(source) => source.is_cancelled(),
+            #[cfg(feature = "cluster")]
+            Error::Cluster(source) => source.is_cancelled(),
+            _ => false,
+        }
     }
 }

@@ -28,7 +28,11 @@
 mod arrivals;
 mod build;
 pub mod checkpoint;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 mod copy;
+#[cfg(feature = "embed")]
+pub mod embed;
 mod error;
 mod export;
 mod identity;
@@ -49,12 +53,18 @@ mod read_back;
 mod run;
 mod store;
 pub mod sync;
+#[cfg(any(feature = "cluster", feature = "embed"))]
+mod table;
 pub mod text;
 mod update;
 mod verify;
 
 pub use arrivals::{Arrival, Arrivals};
 pub use copy::{CopyError, Settings};
+#[cfg(feature = "cluster")]
+pub use embstore_cluster as hdbscan;
+#[cfg(feature = "embed")]
+pub use embstore_encoder as encoder;
 pub use embstore_formats as formats;
 pub use error::Error;
 pub use export::{ExportOptions, ExportReport, export};
@@ -65,10 +75,12 @@ pub use journal::JournalError;
 pub use merge::{DryRun, MergeOptions, MergeReport, NonFinite, dry_run, merge, merge_arriving, plan_arriving};
 pub use partial::{PartialError, complete_publication, partial_folder};
 pub use plan::{Plan, RowRange};
-pub use progress::{Cancel, Observer, Phase, Progress, Silent, Transfer};
+pub use progress::{Cancel, Clustering, Embedding, Observer, Phase, Progress, Silent, Transfer};
 pub use ranges::RangesError;
 pub use run::{RunOptions, RunReport, run};
 pub use store::{MappedRows, Store};
 pub use sync::{SyncOptions, SyncReport, dry_run_sync, sync};
+#[cfg(any(feature = "cluster", feature = "embed"))]
+pub use table::TableError;
 pub use update::Changes;
 pub use verify::{VerifyOptions, VerifyReport, verify};

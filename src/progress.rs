@@ -18,6 +18,10 @@ pub enum Phase {
     Sync,
     /// A store is read again.
     Verify,
+    /// Folders are looked through for files of text.
+    Scan,
+    /// Jobs go into the queue.
+    Enqueue,
 }
 
 impl Phase {
@@ -31,6 +35,8 @@ impl Phase {
             Phase::Articles => "articles",
             Phase::Sync => "sync",
             Phase::Verify => "verify",
+            Phase::Scan => "scan",
+            Phase::Enqueue => "enqueue",
         }
     }
 }
@@ -82,8 +88,116 @@ pub enum Transfer<'a> {
     },
 }
 
+/// What happens to files on their way to embeddings.
+#[derive(Clone, Copy, Debug)]
+pub enum Embedding<'a> {
+    /// So many files are known to wait.
+    Left {
+        /// Files.
+        files: u64,
+    },
+    /// No job is there; the worker waits for one.
+    Waiting,
+    /// A file begins.
+    File {
+        /// Its name.
+        file: &'a str,
+        /// Its rows.
+        rows: u64,
+    },
+    /// Rows of the file are encoded.
+    Rows {
+        /// How many.
+        rows: u64,
+    },
+    /// A file is in its place.
+    Done {
+        /// The output.
+        file: &'a str,
+        /// Its rows.
+        rows: u64,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// A file was there already.
+    Skipped {
+        /// The output.
+        file: &'a str,
+    },
+    /// A file has failed.
+    Failed {
+        /// The input.
+        file: &'a str,
+        /// Why.
+        error: &'a str,
+    },
+    /// What a person should know at once.
+    Note {
+        /// The sentence.
+        text: &'a str,
+    },
+}
+
+/// What happens to groups of embeddings on their way to clusters.
+#[derive(Clone, Copy, Debug)]
+pub enum Clustering<'a> {
+    /// So many groups and points are to be clustered.
+    Begin {
+        /// Groups.
+        groups: u64,
+        /// Points of all.
+        points: u64,
+    },
+    /// A stage of a group begins.
+    Stage {
+        /// The group.
+        group: &'a str,
+        /// The word for the stage.
+        stage: &'static str,
+    },
+    /// So many points more have been gone through, of any group.
+    Points {
+        /// How many.
+        points: u64,
+    },
+    /// A group has its result.
+    Done {
+        /// The group.
+        group: &'a str,
+        /// Its points.
+        points: u64,
+        /// Its clusters.
+        clusters: u64,
+        /// Points in none.
+        noise: u64,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// The result of a group was there and up to date.
+    Skipped {
+        /// The group.
+        group: &'a str,
+    },
+    /// A group has failed.
+    Failed {
+        /// The group.
+        group: &'a str,
+        /// Why.
+        error: &'a str,
+    },
+    /// What a person should know at once.
+    Note {
+        /// The sentence.
+        text: &'a str,
+    },
+}
+
 /// Hears how far the work is. Called from several threads.
 pub trait Progress: Sync {
+    /// Groups of embeddings get their clusters.
+    fn clustering(&self, _event: Clustering<'_>) {}
+    /// Files get their embeddings.
+    fn embedding(&self, _event: Embedding<'_>) {}
     /// Files are on their way.
     fn transfer(&self, _event: Transfer<'_>) {}
     /// A phase begins; it has `rows` rows of `row_bytes` bytes, where that is known (else 0).

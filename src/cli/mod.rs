@@ -2,7 +2,11 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. A closed pipe is not an error.
 
+#[cfg(feature = "cluster")]
+mod cluster;
 mod config;
+#[cfg(feature = "embed")]
+mod embed;
 mod export;
 mod info;
 mod merge;
@@ -12,6 +16,7 @@ mod progress;
 mod run;
 mod shell;
 mod sync;
+mod time;
 mod verify;
 
 use std::ffi::OsString;
@@ -54,6 +59,7 @@ Examples:
   embstore export wikipedia.npy --format pickle -o wikipedia_merged.pkl
   embstore info embeddings/cluster1_gpu0.pkl
   embstore verify wikipedia.npy --checkpoints embeddings/
+  embstore cluster wikipedia.npy -o clusters.parquet
 
 Settings:
   Every flag can also be set in embstore.toml ([merge] rows = 250000) and in the environment
@@ -71,6 +77,10 @@ enum Verb {
     Export(export::ExportArgs),
     Info(info::InfoArgs),
     Verify(verify::VerifyArgs),
+    #[cfg(feature = "embed")]
+    Embed(embed::EmbedArgs),
+    #[cfg(feature = "cluster")]
+    Cluster(cluster::ClusterArgs),
     Config(config::ConfigArgs),
     Completions(shell::CompletionsArgs),
     Man(shell::ManArgs),
@@ -163,6 +173,9 @@ enum Failure {
     Work(Error, Option<PathBuf>),
     /// What was asked for does not exist, and what does.
     Usage(String, String),
+    /// It was asked to stop; what was done until then has been printed.
+    #[cfg(feature = "embed")]
+    Interrupted,
     /// A store is not sound, or not every file has arrived; the findings have been printed.
     Unsound,
     /// The result cannot be printed.
@@ -222,6 +235,10 @@ pub(crate) fn main() -> ExitCode {
         Verb::Export(args) => args.run(output, observer, &reporter),
         Verb::Info(args) => args.run(output),
         Verb::Verify(args) => args.run(output, observer, &reporter),
+        #[cfg(feature = "embed")]
+        Verb::Embed(args) => args.run(output, observer, &reporter),
+        #[cfg(feature = "cluster")]
+        Verb::Cluster(args) => args.run(output, observer, &reporter),
         Verb::Config(args) => args.run(&plain, &settings, output),
         Verb::Completions(args) => args.run(),
         Verb::Man(args) => args.run(),
@@ -244,6 +261,11 @@ fn askpass(file: &Path) -> ExitCode {
 
 fn report(failure: Failure, output: Output) -> ExitCode {
     match failure {
+        #[cfg(feature = "embed")]
+        Failure::Interrupted => {
+            output::error("interrupted", "run the same command to go on; the job at hand was given back");
+            ExitCode::from(INTERRUPTED)
+        }
         Failure::Unsound => ExitCode::FAILURE,
         Failure::Usage(message, hint) => {
             output::error(&message, &hint);

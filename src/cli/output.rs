@@ -29,3 +29,10 @@ pub(super) fn error(message: &str, hint: &str) {
     // With stderr closed there is nobody left to tell.
     let _ = writeln!(io::stderr().lock(), "✗ {message}\n  {hint}");
 }
+
+/// Prints what a person should know while the command goes on.
+#[cfg(feature = "embed")]
+pub(super) fn note(text: &str) {
+    // With stderr closed there is nobody left to tell.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

@@ -11,6 +11,7 @@ import os
 import pytest
 from desk import Desk, fill
 from harness import BIN
+from redis_server import RedisServer
 from ssh import IS_ROOT, Cluster
 
 
@@ -53,6 +54,14 @@ def two():
     cluster = Cluster("two", shell=False)
     yield cluster
     cluster.remove()
+
+
+@pytest.fixture(scope="module")
+def redis_server():
+    """A Redis server that wants a password."""
+    server = RedisServer()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -9,7 +9,12 @@ pub(super) fn shown(key: &str, value: &str) -> String {
     if key.split('-').any(|word| NAMES.contains(&word)) {
         return MASK.into();
     }
-    url_without_password(value).unwrap_or_else(|| value.into())
+    let shown = url_without_password(value).unwrap_or_else(|| value.into());
+    // The URL of a socket has no place for a login before the path.
+    match shown.split_once("pass=") {
+        Some((before, _)) if shown.starts_with("unix://") => format!("{before}pass={MASK}"),
+        _ => shown,
+    }
 }
 
 fn url_without_password(value: &str) -> Option<String> {
@@ -30,6 +35,7 @@ mod tests {
         assert_eq!(shown("redis", "redis://:p@ss/w@host"), "redis://:***@host");
         assert_eq!(shown("redis", "redis://user@host:6379"), "redis://user@host:6379");
         assert_eq!(shown("redis", "redis://host:6379"), "redis://host:6379");
+        assert_eq!(shown("queue", "unix:///s?db=1&pass=pw"), "unix:///s?db=1&pass=***");
         assert_eq!(shown("redis-password", "pw"), "***");
         assert_eq!(shown("passphrase", "pw"), "***");
         assert_eq!(shown("hub-token", "pw"), "***");

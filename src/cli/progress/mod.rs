@@ -1,5 +1,7 @@
 //! Progress on stderr: bars, plain lines, JSON lines or nothing.
 
+mod clustering;
+mod embedding;
 mod transfers;
 
 use std::io::{IsTerminal, Write, stderr};
@@ -7,11 +9,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use embstore::text::{megabytes, thousands};
-use embstore::{Phase, Progress, Transfer};
+use embstore::{Clustering, Embedding, Phase, Progress, Transfer};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ProgressMode;
+use clustering::Clusterings;
+use embedding::Embeddings;
 use transfers::{Transfers, event_json, say, sentence};
 
 /// Between two lines of one phase.
@@ -24,6 +28,8 @@ pub(super) struct Reporter {
     bars: Option<MultiProgress>,
     state: Mutex<State>,
     transfers: Mutex<Option<Transfers>>,
+    embeddings: Mutex<Option<Embeddings>>,
+    clusterings: Mutex<Option<Clusterings>>,
 }
 
 struct State {
@@ -49,13 +55,20 @@ impl Reporter {
         let (phase, bar) = (Phase::Plan, None);
         let state = State { phase, rows: 0, row_bytes: 0, done: 0, head_start: None, began: now, shown: now, bar };
         let bars = (mode == ProgressMode::Bar).then(MultiProgress::new);
-        Reporter { mode, bars, state: Mutex::new(state), transfers: Mutex::new(None) }
+        let (transfers, embeddings, clusterings) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Reporter { mode, bars, state: Mutex::new(state), transfers, embeddings, clusterings }
     }
 
     /// Takes the bars away, before a result is printed.
     pub(super) fn clear(&self) {
         if let Some(transfers) = &mut *self.transfers.lock().unwrap_or_else(PoisonError::into_inner) {
             transfers.clear();
+        }
+        if let Some(embeddings) = &mut *self.embeddings.lock().unwrap_or_else(PoisonError::into_inner) {
+            embeddings.clear();
+        }
+        if let Some(clusterings) = &mut *self.clusterings.lock().unwrap_or_else(PoisonError::into_inner) {
+            clusterings.clear();
         }
         self.state.lock().unwrap_or_else(PoisonError::into_inner).end_bar();
     }
@@ -64,6 +77,28 @@ impl Reporter {
 impl Progress for Reporter {
     fn transfer(&self, event: Transfer<'_>) {
         self.hear(event);
+    }
+
+    fn embedding(&self, event: Embedding<'_>) {
+        let mut embeddings = self.embeddings.lock().unwrap_or_else(PoisonError::into_inner);
+        let embeddings = embeddings.get_or_insert_with(Embeddings::new);
+        embeddings.hear(event, self.bars.as_ref());
+        let far = (matches!(event, Embedding::Rows { .. }) && embeddings.is_due())
+            .then(|| (embeddings.text(), embeddings.json()));
+        self.show(embedding::sentence(event), embedding::event_json(event), far);
+    }
+
+    fn clustering(&self, event: Clustering<'_>) {
+        let mut clusterings = self.clusterings.lock().unwrap_or_else(PoisonError::into_inner);
+        let clusterings = clusterings.get_or_insert_with(Clusterings::new);
+        if let Clustering::Begin { .. } = event {
+            // What was shown before the first group is over.
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).end_bar();
+        }
+        clusterings.hear(event, self.bars.as_ref());
+        let far = (matches!(event, Clustering::Points { .. }) && clusterings.is_due())
+            .then(|| (Some(clusterings.text()), clusterings.json()));
+        self.show(clustering::sentence(event), clustering::event_json(event), far);
     }
 
     fn begin(&self, phase: Phase, rows: u64, row_bytes: u64) {
@@ -117,21 +152,28 @@ impl Reporter {
             return;
         };
         transfers.hear(event, self.bars.as_ref());
+        let is_told = match self.mode {
+            ProgressMode::Json => matches!(event, Transfer::Begin { .. }) || transfers.is_due(),
+            _ => matches!(event, Transfer::Bytes { .. }) && transfers.is_due(),
+        };
+        let far = is_told.then(|| (Some(transfers.text()), transfers.json()));
+        self.show(sentence(event), event_json(event), far);
+    }
+
+    /// Shows what has happened, in a sentence or as JSON, and how far the work is where it is time to tell.
+    fn show(&self, sentence: Option<String>, event: Option<Value>, far: Option<(Option<String>, Value)>) {
         match self.mode {
             ProgressMode::Bar | ProgressMode::Plain => {
-                if let Some(text) = sentence(event) {
+                if let Some(text) = sentence {
                     say(&text, self.bars.as_ref());
                 }
-                if self.mode == ProgressMode::Plain && matches!(event, Transfer::Bytes { .. }) && transfers.is_due() {
-                    line(&transfers.text());
+                if let (ProgressMode::Plain, Some((Some(text), _))) = (self.mode, far) {
+                    line(&text);
                 }
             }
             ProgressMode::Json => {
-                if let Some(event) = event_json(event) {
-                    line(&event.to_string());
-                }
-                if matches!(event, Transfer::Begin { .. }) || transfers.is_due() {
-                    line(&transfers.json().to_string());
+                for value in event.into_iter().chain(far.map(|(_, json)| json)) {
+                    line(&value.to_string());
                 }
             }
             ProgressMode::None | ProgressMode::Auto => {}
