@@ -14,8 +14,25 @@ fn help(args: &[&str]) -> String {
 #[test]
 fn help_is_what_it_was() {
     let mut text = String::new();
-    for verb in ["", "run", "sync", "merge", "export", "info", "verify", "config", "config show", "completions", "man"]
-    {
+    for verb in [
+        "",
+        "run",
+        "sync",
+        "merge",
+        "export",
+        "info",
+        "verify",
+        "embed",
+        "embed enqueue",
+        "embed work",
+        "embed status",
+        "embed retry",
+        "cluster",
+        "config",
+        "config show",
+        "completions",
+        "man",
+    ] {
         let args: Vec<&str> = verb.split_whitespace().chain(["--help"]).collect();
         text.push_str(&format!("$ embstore {}\n{}\n", args.join(" "), help(&args)));
     }
