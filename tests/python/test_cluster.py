@@ -163,6 +163,8 @@ def test_the_result_is_the_same_with_any_number_of_threads_and_wherever_files_en
 
 
 def test_an_approximate_tree_weighs_hardly_more_and_is_told_from_the_exact_one(tmp_path):
+    from sklearn.metrics import adjusted_rand_score
+
     rows = blobs(groups=40, each=280, dims=24, seed=5)
     source, output = store(tmp_path / "s.npy", rows), tmp_path / "c.parquet"
     flags = ["--min-cluster-size", 50, "-o", output]
@@ -171,7 +173,7 @@ def test_an_approximate_tree_weighs_hardly_more_and_is_told_from_the_exact_one(t
     about = cluster(source, *flags, "--approximate")
     assert not about["skipped"] and cluster(source, *flags, "--approximate")["skipped"]
     assert 1 < about["tree_weight"] / exact["tree_weight"] < 1.01
-    assert (about["clusters"], partition(columns(output)["label"])) == (40, partition(labels))
+    assert about["clusters"] == 40 and adjusted_rand_score(labels, columns(output)["label"]) > 0.99
     assert json.loads((tmp_path / "c.json").read_text())["parameters"]["approximate"] is True
     again = cluster(source, *flags, "--approximate", "--threads", 1, "--force")
     assert again["tree_weight"] == about["tree_weight"]
