@@ -20,6 +20,7 @@ const NAME: &str = ".embstore-enqueue.jsonl";
 pub(super) struct Head {
     pub(super) queue: String,
     pub(super) name: String,
+    pub(super) id: String,
     pub(super) chains: PathBuf,
 }
 
@@ -94,7 +95,7 @@ mod tests {
     fn what_was_recorded_is_known_until_it_changes() {
         let temporary = tempfile::tempdir().unwrap();
         let root = temporary.path().join("embeddings");
-        let head = Head { queue: "dir".into(), name: "q".into(), chains: "chains".into() };
+        let head = Head { queue: "dir".into(), name: "q".into(), id: "1".into(), chains: "chains".into() };
         let mut checkpoint = Checkpoint::open(&root, &head).unwrap();
         assert!(!checkpoint.has(&folder("", 5)));
         checkpoint.record(&[&folder("", 5), &folder("00/A", 1_700_000_000_123_456_789)]).unwrap();
@@ -107,7 +108,7 @@ mod tests {
         again.record(&[&folder("00/C", 7)]).unwrap();
         assert!(Checkpoint::open(&root, &head).unwrap().has(&folder("00/C", 7)));
 
-        let other = Head { name: "other".into(), ..head.clone() };
+        let other = Head { id: "2".into(), ..head.clone() };
         assert!(!Checkpoint::open(&root, &other).unwrap().has(&folder("", 5)));
         let last = Checkpoint::open(&root, &head).unwrap();
         assert!(!last.has(&folder("", 5)));

@@ -79,8 +79,12 @@ fn push(options: &EnqueueOptions, folders: &[Folder], observer: Observer<'_>) ->
     observer.progress.begin(Phase::Enqueue, 0, 0);
     let queue = queue::open(&options.address, &options.queue, observer.cancel)?;
     let roots = &options.queue.roots;
-    let head =
-        Head { queue: options.address.to_string(), name: options.queue.name.clone(), chains: roots.chains.clone() };
+    let head = Head {
+        queue: options.address.to_string(),
+        name: options.queue.name.clone(),
+        id: queue.id()?,
+        chains: roots.chains.clone(),
+    };
     let mut checkpoint = Checkpoint::open(&roots.embeddings, &head)?;
     let mut batch = Batch { queue: &*queue, jobs: Vec::new(), folders: Vec::new(), pushed: Pushed::default() };
     for folder in folders.iter().filter(|folder| !folder.missing.is_empty()) {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from harness import BIN, environment, fails, run, strict_json, succeeds
@@ -149,9 +151,11 @@ def test_a_server_that_is_not_there(folder, redis_server):
 
 def test_ctrl_c_is_graceful(folder, env, redis_server):
     """The server holds its answers back, so the signal comes before the first job is queued."""
-    redis_server.ask("CLIENT", "PAUSE", 700, "ALL")
+    redis_server.ask("CLIENT", "PAUSE", 2500, "ALL")
     line = [str(BIN), "embed", "enqueue"]
     process = subprocess.Popen(line, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
+    while not int(re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())[1], 16) & 2:
+        time.sleep(0.01)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=10)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use embstore::embed::Queue;
 use embstore::embed::queue::Pushed;
@@ -131,13 +131,13 @@ fn silence_loses_the_lease(mut world: World) {
 }
 
 fn heartbeats_keep_the_lease(mut world: World) {
-    world.lease = Duration::from_secs(1);
+    world.lease = Duration::from_secs(3);
     let (lively, other) = (world.open("lively"), world.open("other"));
     let kept = claim(&*lively);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| beat(&*lively, &kept, &stop));
-        for _ in 0..15 {
+        for _ in 0..25 {
             assert!(other.claim().expect("serves").is_none());
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -152,9 +152,16 @@ fn silence_counts_as_a_try(mut world: World) {
     for tries in 1..=2 {
         assert_eq!(claim(&*queue).tries, tries);
     }
-    std::thread::sleep(Duration::from_millis(700));
-    assert!(queue.claim().expect("serves").is_none());
-    let status = queue.status().expect("serves");
+    let began = Instant::now();
+    let status = loop {
+        assert!(queue.claim().expect("serves").is_none());
+        let status = queue.status().expect("serves");
+        if status.dead > 0 {
+            break status;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{status:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
     assert_eq!((status.dead, status.dead_jobs[0].tries), (1, 2), "{status:?}");
     assert_eq!(status.dead_jobs[0].error, "the lease ran out: silent stopped without a word");
 }

@@ -68,8 +68,10 @@ fn an_interrupted_call_goes_on_where_it_was() {
         let metadata = fs::metadata(world.roots.chains.join(name)).expect("there");
         i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec())
     };
+    let _: () = server.raw().hset(format!("{{{LIST}}}:pushed"), "id", "ours").expect("set");
+    let head = json!({"queue": options.address.to_string(), "name": LIST, "id": "ours", "chains": world.roots.chains});
     let lines = [
-        json!({"queue": options.address.to_string(), "name": LIST, "chains": world.roots.chains}).to_string(),
+        head.to_string(),
         format!("{{\"folder\": \"03\", \"modified\": {}}}", modified("03")),
         format!("{{\"folder\": \"04\", \"modified\": {}}}", modified("04") - 1),
         "{\"folder\": \"05\", \"modif".into(),
@@ -84,6 +86,11 @@ fn an_interrupted_call_goes_on_where_it_was() {
     // What was noted for another queue says nothing of this one.
     fs::write(&checkpoint, lines.join("\n").replace(LIST, "another")).expect("written");
     assert_eq!(report(&options), EnqueueReport { queued: 10, already: 90, ..expected });
+
+    // Nor what was noted before the server lost everything.
+    redis::cmd("FLUSHALL").exec(&mut server.raw()).expect("emptied");
+    fs::write(&checkpoint, lines.join("\n")).expect("written");
+    assert_eq!(report(&options), EnqueueReport { queued: 100, already: 0, ..expected });
 }
 
 #[test]

@@ -66,6 +66,38 @@ fn an_output_that_is_not_whole_waits_behind_those_that_are_missing() {
 }
 
 #[test]
+fn nothing_is_left_beside_an_output_that_is_whole() {
+    let mut world = World::new("dir", 2);
+    world.tries = 1;
+    let queue = world.open("one");
+    // One dies before its last word; of the other only the embedding without a queue succeeds.
+    let (silent, failing) = (claim(&*queue), claim(&*queue));
+    assert!(queue.fail(&failing, "broken").expect("serves"));
+    world.jobs().iter().for_each(write_output);
+    age(&beside(&silent.job.output, ".claim"));
+    world.tries = 3;
+    let observer = world.open("observer");
+    let status = observer.status().expect("serves");
+    assert_eq!((status.done, status.dead, observer.retry().expect("serves")), (2, 0, 0));
+    assert!(world.open("other").claim().expect("serves").is_none());
+    assert!(!beside(&silent.job.output, ".claim").exists() && !beside(&failing.job.output, ".failed").exists());
+}
+
+#[test]
+fn a_job_is_dead_whatever_others_would_allow() {
+    let mut world = World::new("dir", 1);
+    world.tries = 1;
+    let queue = world.open("one");
+    assert!(queue.fail(&claim(&*queue), "broken").expect("serves"));
+    world.tries = 3;
+    let other = world.open("other");
+    assert_eq!(other.status().expect("serves").dead, 1);
+    assert!(other.claim().expect("serves").is_none());
+    assert_eq!(other.retry().expect("serves"), 1);
+    assert_eq!(claim(&*other).tries, 1);
+}
+
+#[test]
 fn what_others_wrote_into_these_files_stops_nobody() {
     let world = World::new("dir", 2);
     for (job, text) in world.jobs().iter().zip(["", "no JSON"]) {

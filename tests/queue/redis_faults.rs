@@ -179,7 +179,7 @@ fn a_server_that_still_loads_is_waited_for() {
     let slow = ["--port", "0", "--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"];
     let mut server = Server::with(&slow);
     let mut raw = server.raw();
-    for index in 0..300 {
+    for index in 0..1500 {
         raw.set::<_, _, ()>(format!("other {index}"), "x".repeat(64)).expect("set");
     }
     let world = World::new(&server.url(), 1);

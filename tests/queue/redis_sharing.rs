@@ -1,6 +1,6 @@
 //! A list that others use too: older managers and workers, other managers, people.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use embstore::embed::queue::{Pushed, QueueError};
 use redis::Commands;
@@ -28,6 +28,39 @@ fn what_is_no_job_is_put_aside_with_a_reason() {
     assert_eq!((status.waiting, status.running.len(), status.dead), (0, 2, 3));
     assert!(status.dead_jobs.iter().any(|dead| dead.input == "not a job"));
     assert!(status.dead_jobs.iter().all(|dead| dead.error.starts_with("not a job, which is {\"input\"")), "{status:?}");
+}
+
+#[test]
+fn who_looks_buries_nothing() {
+    let server = Server::start();
+    let mut world = World::new(&server.url(), 1);
+    world.lease = Duration::from_millis(200);
+    let queue = world.open("one");
+    queue.push(&world.jobs()).expect("serves");
+    let held = claim(&*queue);
+    world.tries = 1;
+    let watcher = world.open("watcher");
+    let began = Instant::now();
+    while watcher.status().expect("serves").waiting == 0 {
+        assert!(began.elapsed() < Duration::from_secs(10), "the lease runs out");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(watcher.status().expect("serves").dead, 0);
+    assert_eq!((claim(&*queue).tries, queue.heartbeat(&held).expect("serves")), (2, false));
+}
+
+#[test]
+fn all_of_many_dead_jobs_wait_again() {
+    let server = Server::start();
+    let queue = World::new(&server.url(), 1).open("one");
+    let mut many = redis::pipe();
+    for index in 0..40_000 {
+        many.hset(format!("{{{LIST}}}:dead"), format!("job {index}"), "{}").ignore();
+    }
+    many.exec(&mut server.raw()).expect("set");
+    assert_eq!(queue.retry().expect("serves"), 40_000);
+    assert_eq!(server.raw().llen::<_, u64>(LIST).expect("a list"), 40_000);
+    assert_eq!(queue.retry().expect("serves"), 0);
 }
 
 #[test]

@@ -42,6 +42,12 @@ use crate::progress::Cancel;
 /// After the caller asks to stop, a queue still answers, so that a worker can finish or give back what it has; but it
 /// waits seconds at most for a server that is away.
 pub trait Queue: Send + Sync {
+    /// Tells it from one that was at the same address before and has been lost.
+    ///
+    /// # Errors
+    /// As [`Queue::push`].
+    fn id(&self) -> Result<String, QueueError>;
+
     /// Queues jobs, but for those that wait, run, or are dead already.
     ///
     /// # Errors

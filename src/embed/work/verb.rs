@@ -70,7 +70,7 @@ impl Worker<'_> {
         for job in jobs {
             match self.embed(job, &AtomicBool::new(false)) {
                 Ok(outcome) => self.count(job, &outcome),
-                Err(error) if error.fault() == Fault::File => self.fail(job, error),
+                Err(error) if matches!(error.fault(), Fault::File | Fault::Device) => self.fail(job, error),
                 Err(FileError::Cancelled) => break,
                 Err(error) => return Err(error.into()),
             }
@@ -83,13 +83,13 @@ impl Worker<'_> {
         let mut backoff = Backoff::polling();
         let mut asked: Option<Instant> = None;
         while !self.observer.cancel.is_cancelled() {
+            // Where the folders are the queue, to count is to scan them; so nothing is held meanwhile.
+            if asked.is_none_or(|asked| asked.elapsed() > COUNT) {
+                self.tell(Embedding::Left { files: queue.left()? });
+                asked = Some(Instant::now());
+            }
             if let Some(claim) = queue.claim()? {
                 backoff.reset();
-                // Where the folders are the queue, to count is to scan them.
-                if asked.is_none_or(|asked| asked.elapsed() > COUNT) {
-                    self.tell(Embedding::Left { files: queue.left()? });
-                    asked = Some(Instant::now());
-                }
                 self.take(queue, &claim, lease)?;
                 continue;
             }

@@ -13,10 +13,18 @@ use crate::embed::queue::QueueError;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Failures {
     pub(super) tries: u32,
+    /// Tries that were allowed when the last one failed.
+    #[serde(default)]
+    pub(super) allowed: u32,
     pub(super) error: String,
 }
 
 impl Failures {
+    /// Whether the last try that was allowed has failed.
+    pub(super) fn is_dead(&self) -> bool {
+        self.tries > 0 && self.tries >= self.allowed
+    }
+
     /// Those of this output; a file that cannot be read as such tells of none.
     pub(super) fn of(output: &Path) -> Self {
         fs::read(path_of(output)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()

@@ -96,16 +96,17 @@ impl<'a> FolderQueue<'a> {
     fn take(&self, job: Job) -> Result<Option<Claim>, QueueError> {
         let output = Path::new(&job.output);
         if self.outputs.is_done(&job) {
+            self.tidy(output)?;
             return Ok(None);
         }
         let Some(mut file) = self.free_claim(output)? else { return Ok(None) };
         // Whoever held it before may have finished, or failed for the last time.
-        let tries = Failures::of(output).tries + 1;
-        if self.outputs.is_done(&job) || tries > self.options.tries {
+        let failures = Failures::of(output);
+        if self.outputs.is_done(&job) || failures.is_dead() {
             file.remove()?;
             return Ok(None);
         }
-        let token = token();
+        let (tries, token) = (failures.tries + 1, token());
         file.write(&Record {
             worker: self.options.worker.clone(),
             host: host(),
@@ -137,8 +138,22 @@ impl<'a> FolderQueue<'a> {
         }
         let tries = record.tries.max(Failures::of(output).tries);
         let error = format!("the lease ran out: {} stopped without a word", record.worker);
-        Failures { tries, error }.write(output)?;
+        Failures { tries, allowed: self.options.tries, error }.write(output)?;
         Ok(Some(file))
+    }
+
+    /// Removes what lies beside an output that is whole: the claim of a worker that died before its last word, and the
+    /// failures of a job that somebody did without the queue.
+    fn tidy(&self, output: &Path) -> Result<(), QueueError> {
+        if claim_file::glance(output).is_some() {
+            let Some(mut file) = ClaimFile::open(claim_file::path_of(output))? else { return Ok(()) };
+            if self.lasts(&file.record()?, file.age()?) {
+                return Ok(());
+            }
+            file.remove()?;
+        }
+        Failures::forget(output)?;
+        Ok(())
     }
 
     /// Whether a claim that was renewed so long ago is still its worker's, who may have asked for a longer lease.
@@ -160,11 +175,16 @@ impl<'a> FolderQueue<'a> {
             return Standing::Running(record, age);
         }
         let failures = Failures::of(output);
-        if failures.tries >= self.options.tries { Standing::Dead(failures) } else { Standing::Waiting }
+        if failures.is_dead() && !self.outputs.is_done(job) { Standing::Dead(failures) } else { Standing::Waiting }
     }
 }
 
 impl Queue for FolderQueue<'_> {
+    /// What is missing is the queue, so there is nothing to lose.
+    fn id(&self) -> Result<String, QueueError> {
+        Ok(String::new())
+    }
+
     /// There is nothing to do: what is missing waits.
     fn push(&self, jobs: &[Job]) -> Result<Pushed, QueueError> {
         let queued = jobs.iter().filter(|job| matches!(self.standing(job), Standing::Waiting)).count() as u64;
@@ -199,7 +219,8 @@ impl Queue for FolderQueue<'_> {
 
     fn fail(&self, claim: &Claim, error: &str) -> Result<bool, QueueError> {
         let Some(file) = self.mine(claim)? else { return Ok(false) };
-        Failures { tries: claim.tries, error: error.into() }.write(Path::new(&claim.job.output))?;
+        let failures = Failures { tries: claim.tries, allowed: self.options.tries, error: error.into() };
+        failures.write(Path::new(&claim.job.output))?;
         file.remove()?;
         Ok(true)
     }
@@ -234,7 +255,7 @@ impl Queue for FolderQueue<'_> {
                     worker: record.worker,
                     tries: record.tries,
                 }),
-                Standing::Dead(Failures { tries, error }) => {
+                Standing::Dead(Failures { tries, error, .. }) => {
                     status.dead += 1;
                     if status.dead_jobs.len() < SHOWN {
                         status.dead_jobs.push(Dead { input: job.input, error, tries });

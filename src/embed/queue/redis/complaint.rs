@@ -21,6 +21,8 @@ pub(super) fn is_transient(error: &RedisError) -> bool {
                 | ServerErrorKind::ReadOnly
                 | ServerErrorKind::TryAgain
                 | ServerErrorKind::ClusterDown
+                // What a transaction says where one of its commands met any of these.
+                | ServerErrorKind::ExecAbort
         ),
         // A script that runs for too long; a reply that was cut off.
         _ => error.code() == Some("BUSY") || error.kind() == ErrorKind::Parse,

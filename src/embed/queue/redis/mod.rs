@@ -9,7 +9,7 @@
 //! {phase4_todo_queue}:dead     hash    jobs that are dead → the last error, and how often they were tried
 //! {phase4_todo_queue}:totals   hash    jobs, rows and texts that are done
 //! {phase4_todo_queue}:recent   list    the last jobs that were done: when, rows, texts, seconds
-//! {phase4_todo_queue}:pushed   hash    how many came to the head of the list, and the last push
+//! {phase4_todo_queue}:pushed   hash    how many came to the head of the list, the last push, the queue's id
 //! {phase4_todo_queue}:settled:<token>  for an hour, so that a call repeated after a cut does nothing twice
 //! ```
 //!

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::{Cmd, Commands, Connection, ScriptInvocation};
+use redis::{Cmd, Commands, ScriptInvocation};
 
 use super::known::Known;
 use super::scripts::Scripts;
@@ -64,6 +64,14 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 impl Queue for RedisQueue<'_> {
+    fn id(&self) -> Result<String, QueueError> {
+        let (pushed, new) = (self.scripts.pushed(), token());
+        self.server.call(|connection| {
+            let _: bool = connection.hset_nx(pushed, "id", &new)?;
+            connection.hget(pushed, "id")
+        })
+    }
+
     fn push(&self, jobs: &[Job]) -> Result<Pushed, QueueError> {
         let mut kept = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = match kept.take() {
@@ -149,15 +157,16 @@ impl Queue for RedisQueue<'_> {
     }
 
     fn retry(&self) -> Result<u64, QueueError> {
-        let call = self.scripts.on(&self.scripts.retry);
-        let page = |connection: &mut Connection| call.invoke::<(u64, u64)>(connection);
-        let (mut retried, dead) = self.server.call(page)?;
-        while retried < dead {
-            match self.server.call(page)? {
-                (_, 0) => break,
-                (more, _) => retried += more,
+        let (mut cursor, mut retried) = (0, 0);
+        loop {
+            let mut call = self.scripts.on(&self.scripts.retry);
+            call.arg(cursor);
+            let (next, more): (u64, u64) = self.server.call(|connection| call.invoke(connection))?;
+            retried += more;
+            if next == 0 {
+                return Ok(retried);
             }
+            cursor = next;
         }
-        Ok(retried)
     }
 }

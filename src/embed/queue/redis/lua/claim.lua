@@ -18,6 +18,6 @@ if not entry then return false end
 -- Pushed although it was dead: somebody wants it tried again.
 redis.call('HDEL', dead, entry)
 redis.call('ZADD', leases, time + lease, entry)
-redis.call('HSET', claims, entry, cjson.encode({token = token, worker = worker, since = time}))
+redis.call('HSET', claims, entry, cjson.encode({token = token, worker = worker, since = time, allowed = allowed}))
 redis.call('HSET', tokens, token, entry)
 return {entry, redis.call('HINCRBY', tries, entry, 1)}

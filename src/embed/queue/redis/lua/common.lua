@@ -48,6 +48,7 @@ local function reap(time, lease, allowed)
   for _, entry in ipairs(expired) do
     local claim = cjson.decode(redis.call('HGET', claims, entry) or '{"worker": "a worker", "token": ""}')
     release(entry, claim.token)
-    wait_or_bury(entry, allowed, 'the lease ran out: ' .. claim.worker .. ' stopped without a word')
+    -- How often a job is tried is for its worker to say, not for whoever looks.
+    wait_or_bury(entry, claim.allowed or allowed, 'the lease ran out: ' .. claim.worker .. ' stopped without a word')
   end
 end
