@@ -16,6 +16,8 @@ pub struct Tokenizer {
     prefixes: Prefixes,
     max_tokens: usize,
     special_tokens: usize,
+    /// What an empty text is made of where no special tokens are added: no network takes nothing.
+    blank: u32,
     lowercases: bool,
 }
 
@@ -63,10 +65,11 @@ impl Tokenizer {
     pub(crate) fn open(path: &Path, max_tokens: usize, lowercases: bool) -> Result<Self, TokenizerError> {
         let load = |source| TokenizerError::Load { path: path.into(), source };
         let mut inner = tokenizers::Tokenizer::from_file(path).map_err(load)?;
+        let blank = inner.get_padding().map_or(0, |padding| padding.pad_id);
         inner.with_truncation(None).map_err(load)?.with_padding(None);
         let special_tokens = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         let prefixes = Prefixes::of(&inner);
-        Ok(Tokenizer { path: path.into(), inner, prefixes, max_tokens, special_tokens, lowercases })
+        Ok(Tokenizer { path: path.into(), inner, prefixes, max_tokens, special_tokens, blank, lowercases })
     }
 
     /// The tokens of a text, cut at the model's length. White space around it does not count, as in
@@ -82,7 +85,8 @@ impl Tokenizer {
         let truncated = encoding.len() > room;
         encoding.truncate(room, 0, tokenizers::TruncationDirection::Right);
         let encoding = self.inner.post_process(encoding, None, true).map_err(refuse)?;
-        Ok(Tokens { ids: encoding.get_ids().to_vec(), truncated })
+        let ids = if encoding.is_empty() { vec![self.blank] } else { encoding.get_ids().to_vec() };
+        Ok(Tokens { ids, truncated })
     }
 
     /// How many tokens the whole text has, special ones included.

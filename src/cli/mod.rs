@@ -173,9 +173,9 @@ enum Failure {
     Work(Error, Option<PathBuf>),
     /// What was asked for does not exist, and what does.
     Usage(String, String),
-    /// It was asked to stop; what was done until then has been printed.
-    #[cfg(feature = "embed")]
-    Interrupted,
+    /// It was asked to stop; what was done until then has been printed. And what becomes of the rest.
+    #[cfg(any(feature = "cluster", feature = "embed"))]
+    Interrupted(&'static str),
     /// A store is not sound, or not every file has arrived; the findings have been printed.
     Unsound,
     /// The result cannot be printed.
@@ -259,11 +259,19 @@ fn askpass(file: &Path) -> ExitCode {
     }
 }
 
+/// Bounds what would take all cores. There is one pool a process, and nothing has used it yet.
+#[cfg(any(feature = "cluster", feature = "embed"))]
+fn bound_threads(threads: Option<u16>) {
+    if let Some(threads) = threads {
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
+    }
+}
+
 fn report(failure: Failure, output: Output) -> ExitCode {
     match failure {
-        #[cfg(feature = "embed")]
-        Failure::Interrupted => {
-            output::error("interrupted", "run the same command to go on; the job at hand was given back");
+        #[cfg(any(feature = "cluster", feature = "embed"))]
+        Failure::Interrupted(hint) => {
+            output::error("interrupted", hint);
             ExitCode::from(INTERRUPTED)
         }
         Failure::Unsound => ExitCode::FAILURE,

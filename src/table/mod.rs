@@ -11,5 +11,7 @@ pub(crate) use folders::{FolderOfTables, WalkError, walk};
 pub(crate) use footer::{batch_rows, compression, foreign_pairs, properties};
 pub use open::TableError;
 pub(crate) use open::open;
+#[cfg(feature = "cluster")]
+pub(crate) use staged::is_staged;
 pub(crate) use staged::{StageError, Staged};
 pub(crate) use texts::{USUAL_NAMES, is_text, listed, texts};

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -40,8 +41,14 @@ impl Staged {
         let mut name = prefix(target);
         name.push(writer);
         let path = target.with_file_name(name);
-        let file = File::create_new(&path).map_err(failed("create", &path))?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| failed("lock", &path)(error.into()))?;
+        let file = loop {
+            let file = File::create_new(&path).map_err(failed("create", &path))?;
+            flock(&file, FlockOperation::LockExclusive).map_err(|error| failed("lock", &path)(error.into()))?;
+            // Between these two another process may have taken it for abandoned, and removed it.
+            if file.metadata().map_err(failed("read", &path))?.nlink() > 0 {
+                break file;
+            }
+        };
         Ok(Staged { target: target.to_path_buf(), path, file })
     }
 
@@ -80,6 +87,12 @@ fn prefix(target: &Path) -> OsString {
     let mut name = target.file_name().map(OsString::from).unwrap_or_default();
     name.push(".tmp.");
     name
+}
+
+/// Whether this file, of the folder of `target`, is what becomes or was to become `target`.
+#[cfg(feature = "cluster")]
+pub(crate) fn is_staged(file: &Path, target: &Path) -> bool {
+    file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(prefix(target).as_encoded_bytes()))
 }
 
 fn remove_abandoned(target: &Path) -> Result<(), StageError> {

@@ -301,6 +301,18 @@ def test_a_bad_file_in_a_shard_stops_nobody(tmp_path):
     assert "bad.parquet" in report["failures"][0]["input"] and "bad.parquet" in result.err
 
 
+def test_an_output_that_cannot_be_written_stops_nothing_else(tmp_path):
+    others = [relative for relative in write_tree(tmp_path / "chains", 4) if not relative.endswith("_0.parquet")]
+    (tmp_path / "embeddings" / "00" / "Sub0" / "chains_chunk_0.parquet" / "somebody's").mkdir(parents=True)
+    for _ in range(3):
+        assert "chains_chunk_0.parquet" in refused("--drain", cwd=tmp_path)
+    assert work("--drain", cwd=tmp_path)["failed"] == 0
+    assert all(made_by(tmp_path / "embeddings" / relative) for relative in others)
+    assert succeeds("embed", "status", "--json", cwd=tmp_path).json()["dead"] == 1
+    result = run("embed", "work", *ENGINE, "--shard", "0/1", "--json", cwd=tmp_path)
+    assert result.code == 1 and (result.json()["skipped"], result.json()["failed"]) == (0, 1)
+
+
 def test_a_folder_as_the_queue_is_worked_off_by_several_processes(tmp_path):
     vectors = write_tree(tmp_path / "chains", 10)
     command = [BIN, "embed", "work", *ENGINE, "--drain", "--json", "--threads", "1"]

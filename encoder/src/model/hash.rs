@@ -13,6 +13,7 @@ use super::{ModelError, Pooling};
 /// ```text
 /// embstore model 1
 /// weights <sha256 of model.safetensors, or of the graph where there are no weights>
+/// data <sha256 of what lies beside a graph that keeps its weights in another file>
 /// config <sha256 of config.json, where there is one>
 /// tokenizer <sha256 of tokenizer.json>
 /// pooling <mean|cls|max>
@@ -30,6 +31,13 @@ pub(super) fn hash(
     max_tokens: usize,
 ) -> Result<String, ModelError> {
     let mut lines = format!("embstore model 1\nweights {}\n", file(network)?);
+    // The names that PyTorch and Optimum give it.
+    for end in [".data", "_data"] {
+        let beside = network.with_file_name(format!("{}{end}", network.file_name().unwrap_or_default().display()));
+        if beside.is_file() {
+            lines += &format!("data {}\n", file(&beside)?);
+        }
+    }
     if let Some(config) = config {
         lines += &format!("config {}\n", file(config)?);
     }

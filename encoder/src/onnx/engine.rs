@@ -92,10 +92,7 @@ impl Onnx {
             dim: 0,
             lane: Mutex::new(Lane { session, options }),
         };
-        let mut shortest = model.tokenizer().encode("").map_err(|error| run(error.to_string()))?;
-        if shortest.ids.is_empty() {
-            shortest.ids.push(onnx.pad);
-        }
+        let shortest = model.tokenizer().encode("").map_err(|error| run(error.to_string()))?;
         onnx.dim = onnx.run(&[&shortest], |shape, _| shape.last().copied().unwrap_or(0)).map_err(run)?;
         match model.dim() {
             Some(expected) if expected != onnx.dim && !onnx.output.is_pooled => {

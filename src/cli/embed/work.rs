@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 
 use super::libraries;
 use super::queue::QueueArgs;
-use crate::cli::Failure;
 use crate::cli::output::{self, Output};
 use crate::cli::progress::Reporter;
+use crate::cli::{Failure, bound_threads};
 
 /// A worker outlives a server that is started again, or a network that is down for a while.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -112,6 +112,7 @@ enum DeviceName {
 
 impl EmbedderArgs {
     fn load(&self) -> Result<(Embedder, Vec<String>), Error> {
+        bound_threads(self.threads);
         let is_builtin = matches!(self.engine, EngineName::Builtin);
         let (libraries, errors) = if is_builtin { Default::default() } else { libraries::found() };
         let options = EmbedderOptions {
@@ -159,7 +160,9 @@ impl WorkArgs {
             output::error(&error.to_string(), &error.hint());
         }
         match report {
-            WorkReport { interrupted: true, .. } => Err(Failure::Interrupted),
+            WorkReport { interrupted: true, .. } => {
+                Err(Failure::Interrupted("run the same command to go on; the job at hand was given back"))
+            }
             WorkReport { failed, .. } if !failed.is_empty() => Err(Failure::Unsound),
             _ => Ok(()),
         }

@@ -156,10 +156,23 @@ pub(crate) enum Fault {
     File,
     /// The worker's or its disk's: every other job would fail too, so it gives the job back and ends.
     Worker,
-    /// The device's, or that of a text that is too much for it: the job fails, and the worker ends.
+    /// The device's, or that of a text that is too much for it; or that of the place of one output, if not of all. The job
+    /// fails. A worker that shares a queue ends, so that it cannot fail them all.
     Device,
     /// Nobody's: the job is given back or belongs to another.
     Nobody,
+}
+
+/// Some of what the system refuses, it may refuse of this output alone.
+fn fault_of_system(error: &io::Error) -> Fault {
+    use io::ErrorKind::{
+        AlreadyExists, DirectoryNotEmpty, InvalidFilename, IsADirectory, NotADirectory, NotFound, PermissionDenied,
+    };
+    match error.kind() {
+        AlreadyExists | DirectoryNotEmpty | InvalidFilename | IsADirectory | NotADirectory | NotFound
+        | PermissionDenied => Fault::Device,
+        _ => Fault::Worker,
+    }
 }
 
 impl FileError {
@@ -170,7 +183,11 @@ impl FileError {
     pub(crate) fn fault(&self) -> Fault {
         match self {
             FileError::Cancelled | FileError::LeaseLost { .. } => Fault::Nobody,
-            FileError::Write { .. } | FileError::Io { .. } => Fault::Worker,
+            FileError::Write { source: ParquetError::External(source), .. } => {
+                source.downcast_ref().map_or(Fault::Worker, fault_of_system)
+            }
+            FileError::Write { .. } => Fault::Worker,
+            FileError::Io { source, .. } => fault_of_system(source),
             FileError::Engine { .. } => Fault::Device,
             _ => Fault::File,
         }

@@ -22,6 +22,10 @@ pub(super) fn column_name(index: usize) -> String {
     format!("emb_{index:03}")
 }
 
+/// Bytes of a row group that is under construction: it lies in memory. What the footer tells of each of hundreds of columns
+/// of every row group does, too, until the end, so they are not small.
+const ROW_GROUP: usize = 32 << 20;
+
 /// An output under construction. Dropped before [`publish`](Writer::publish), it leaves nothing behind.
 pub(super) struct Writer {
     staged: Staged,
@@ -45,7 +49,10 @@ impl Writer {
         fields.extend((0..dim).map(|index| Arc::new(Field::new(column_name(index), DataType::Float32, false))));
         let schema = Arc::new(Schema::new_with_metadata(fields, input.schema.metadata().clone()));
         let metadata = made.beside(&input.metadata).map_err(|error| failed(ParquetError::External(error.into())))?;
-        let mut written = properties().set_max_row_group_row_count(None).set_key_value_metadata(Some(metadata));
+        let mut written = properties()
+            .set_max_row_group_row_count(None)
+            .set_offset_index_disabled(true)
+            .set_key_value_metadata(Some(metadata));
         for (column, compression) in &input.compression {
             written = written.set_column_compression(column.clone(), *compression);
         }
@@ -62,7 +69,7 @@ impl Writer {
         Ok(Writer { staged, schema, dim, writer })
     }
 
-    /// Writes a window as a row group.
+    /// Writes a window, and ends the row group where that has become large enough.
     pub(super) fn write(&mut self, window: &Embedded) -> Result<(), FileError> {
         let failed = |source| FileError::Write { path: self.staged.path.clone(), source };
         let columns = self.columns(window);
@@ -75,7 +82,7 @@ impl Writer {
             self.writer.write(&batch).map_err(failed)?;
             start += rows;
         }
-        self.writer.flush().map_err(failed)
+        if self.writer.in_progress_size() >= ROW_GROUP { self.writer.flush().map_err(failed) } else { Ok(()) }
     }
 
     fn columns(&self, window: &Embedded) -> Vec<ArrayRef> {

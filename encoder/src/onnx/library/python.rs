@@ -68,13 +68,11 @@ mod tests {
 
     #[cfg(unix)]
     fn script(text: &str) -> tempfile::TempPath {
-        use std::io::Write;
-        use std::os::unix::fs::PermissionsExt;
-
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        write!(file, "#!/bin/sh\n{text}\n").unwrap();
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o755)).unwrap();
-        file.into_temp_path()
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        // Written by another process: where another test forks, its child would keep it open, and it could not be run.
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";
+        assert!(Command::new("sh").args(["-c", write]).arg(&*path).arg(text).status().unwrap().success());
+        path
     }
 
     #[test]
