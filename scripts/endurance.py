@@ -47,7 +47,7 @@ class Redis:
         end = time.monotonic() + 20
         while self.command("PING") != "PONG":
             if time.monotonic() > end:
-                raise SystemExit("redis-server does not start: see scripts/redis.sh")
+                raise SystemExit("redis-server does not start: see scripts/test_servers.sh")
             time.sleep(0.05)
 
     def command(self, *words: str) -> str:

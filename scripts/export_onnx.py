@@ -278,7 +278,8 @@ def may_replace(output: Path, force: bool) -> None:
         return
     if not force:
         raise ExportError(f"{output}: exists", "replace it with --force, or choose another folder: --output DIR")
-    if not any(output.rglob("model.onnx")):
+    # The graph lies at the top, or in the folder of the network, as export() puts it.
+    if not (any(output.glob("model.onnx")) or ((output / "modules.json").is_file() and any(output.glob("*/model.onnx")))):
         raise ExportError(
             f"{output}: exists and is no exported model, which --force does not replace",
             "choose another folder: --output DIR",
