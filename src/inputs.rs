@@ -136,8 +136,14 @@ pub fn find(
 
 /// The one path of a file, however it is spelled. Where there is no file, of the place where it would be.
 pub(crate) fn resolved(path: &Path) -> PathBuf {
-    let would_be = || Some(folder_of(path).canonicalize().ok()?.join(path.file_name()?));
-    path.canonicalize().ok().or_else(would_be).unwrap_or_else(|| path.to_path_buf())
+    if let Ok(path) = path.canonicalize() {
+        return path;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) if folder.as_os_str().is_empty() => resolved(Path::new(".")).join(name),
+        (Some(folder), Some(name)) => resolved(folder).join(name),
+        _ => path.to_path_buf(),
+    }
 }
 
 /// Whether a folder is itself what others keep in a file (Zarr).

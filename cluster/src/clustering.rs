@@ -32,7 +32,7 @@ pub struct Cluster {
     pub node: u32,
     /// How many points it has.
     pub size: usize,
-    /// How long it persists, from 0 to 1: its excess of mass, in proportion to what it were if all of its points stayed
+    /// How long it persists, from 0 to 1 (the cluster of all points may exceed it): its excess of mass, in proportion to what it were if all of its points stayed
     /// to the end and began at the top.
     pub persistence: f64,
     /// The points at its heart, ascending.

@@ -41,7 +41,8 @@ pub struct Options {
     pub selection: Selection,
     /// Clusters that part at a distance below this stay together; 0 for none.
     pub epsilon: f64,
-    /// [`Selection::Eom`] chooses no cluster with more points. Where absent, any size will do.
+    /// [`Selection::Eom`] chooses no cluster with more points; `epsilon` may join them to larger ones. Where absent, any size
+    /// will do.
     pub max_cluster_size: Option<usize>,
     /// Whether all points may be one cluster.
     pub allow_single_cluster: bool,

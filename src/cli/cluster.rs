@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use embstore::cluster::{
-    ClusterError, ClusterOptions, ClusterReport, ClusterRow, ClusterSource, FailedGroup, GroupReport, NonFiniteRows,
-    PlannedGroup, cluster, dry_run_cluster,
+    ClusterOptions, ClusterReport, ClusterRow, ClusterSource, FailedGroup, GroupReport, NonFiniteRows, PlannedGroup,
+    cluster, dry_run_cluster,
 };
 use embstore::hdbscan::{Metric, Options, Selection};
 use embstore::text::thousands;
@@ -149,10 +149,7 @@ fn components(text: &str) -> Result<usize, String> {
 
 impl ClusterArgs {
     pub(super) fn run(&self, output: Output, observer: Observer<'_>, reporter: &Reporter) -> Result<(), Failure> {
-        if let Some(threads) = self.threads {
-            // There is one pool a process, and nothing has used it yet.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
-        }
+        super::bound_threads(self.threads);
         let options = self.options();
         if self.dry_run {
             let planned = dry_run_cluster(&options, observer).map_err(Error::from)?;
@@ -168,7 +165,7 @@ impl ClusterArgs {
         }
         match report {
             ClusterReport { interrupted: true, .. } => {
-                Err(Error::from(ClusterError::from(embstore::hdbscan::Error::Cancelled)).into())
+                Err(Failure::Interrupted("run the same command to go on; what is done is kept"))
             }
             ClusterReport { failed, .. } if !failed.is_empty() => Err(Failure::Unsound),
             _ => Ok(()),
@@ -293,6 +290,9 @@ fn print(report: &ClusterReport, out: &mut dyn Write) -> io::Result<()> {
     let skipped = report.groups.len() - made.len();
     if let (true, [group]) = (is_one, &report.groups[..]) {
         return print_group(group, report.seconds, out);
+    }
+    if report.groups.is_empty() {
+        return Ok(());
     }
     if skipped > 0 {
         writeln!(out, "✓ {} were up to date", groups(skipped))?;

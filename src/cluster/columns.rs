@@ -111,7 +111,7 @@ impl Columns {
                 columns.names = fields.iter().map(|field| field.name().clone()).collect();
                 columns.schema = Arc::new(Schema::new(fields));
                 columns.compression = compression(footer);
-                columns.pairs = foreign_pairs(pairs.map_or(&[], Vec::as_slice), &[record::KEY]);
+                columns.pairs = foreign_pairs(pairs.map_or(&[], Vec::as_slice), &[]);
             } else if let Some(difference) = difference(&columns.schema, &fields) {
                 return Err(ClusterError::Columns { path: path.clone(), first: files[0].clone(), difference });
             }

@@ -10,14 +10,16 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 
 use super::error::ClusterError;
+use super::record::Record;
 use crate::table::{Staged, properties};
 
 /// Rows that are written in one go.
 const BATCH: usize = 1 << 16;
 
 /// Writes the tree under a passing name: `parent`, `child`, `lambda_val`, `child_size`. Points have the numbers of their
-/// rows among those that are clustered; clusters are numbered from the number of points on.
-pub(super) fn write(tree: &CondensedTree, path: &Path) -> Result<Staged, ClusterError> {
+/// rows among those that are clustered; clusters are numbered from the number of points on. The footer has the record of the
+/// result that it belongs to.
+pub(super) fn write(tree: &CondensedTree, record: &Record, path: &Path) -> Result<Staged, ClusterError> {
     let staged = Staged::of_this_process(path)?;
     let failed = |source| ClusterError::Write { path: path.to_path_buf(), source };
     let batch = |rows: &[embstore_cluster::CondensedRow]| {
@@ -33,7 +35,9 @@ pub(super) fn write(tree: &CondensedTree, path: &Path) -> Result<Staged, Cluster
         ];
         RecordBatch::try_from_iter(columns).map_err(ParquetError::from)
     };
-    let written = properties().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+    let pairs = record.beside(&[]).map_err(|error| failed(ParquetError::External(error.into())))?;
+    let written = properties().set_compression(Compression::ZSTD(ZstdLevel::default()));
+    let written = written.set_key_value_metadata(Some(pairs)).build();
     let schema = batch(&[]).map_err(failed)?.schema();
     let mut writer = ArrowWriter::try_new(staged.file()?, schema, Some(written)).map_err(failed)?;
     for rows in tree.rows().chunks(BATCH) {

@@ -1,5 +1,6 @@
 //! One group: from its files to its result.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use embstore_cluster::{
@@ -41,7 +42,7 @@ impl Job<'_> {
         }
         match record::look(self.group)? {
             Existing::Missing | Existing::Incomplete => Ok(None),
-            Existing::Foreign => Err(ClusterError::Foreign { path: self.group.output.clone() }),
+            Existing::Foreign(path) => Err(ClusterError::Foreign { path }),
             Existing::Result(record) => {
                 let is_same = record.parameters == Parameters::of(self.options)
                     && record.input_hash == input_hash(rows::files(self.group, &self.options.key)?)?;
@@ -79,7 +80,7 @@ impl Job<'_> {
         let result = output::write(group, options, &rows, &columns, &clustering, &record, &mut examples)?;
         let summary = summary::write(&group.summary, &record, &clustering, &rows.dropped, &examples)?;
         let path = group.condensed_tree.as_deref();
-        let condensed = path.map(|path| condensed::write(&clustering.condensed, path)).transpose()?;
+        let condensed = path.map(|path| condensed::write(&clustering.condensed, &record, path)).transpose()?;
         rows.check_unchanged()?;
         summary.publish()?;
         if let Some(condensed) = condensed {
@@ -148,6 +149,9 @@ impl Job<'_> {
         let Group { output, summary, condensed_tree, .. } = self.group;
         let written = [Some(output), Some(summary), condensed_tree.as_ref()];
         let mut files = rows.files();
+        // What belongs to a store lies beside it.
+        let beside = |path: &PathBuf| ["articles.parquet", "meta.json"].map(|end| path.with_extension(end));
+        files.extend(rows.files().iter().flat_map(beside));
         for path in written.into_iter().flatten() {
             if rows::is_among(path, &files) {
                 return Err(ClusterError::OutputIsInput { path: path.clone() });

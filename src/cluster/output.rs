@@ -9,16 +9,15 @@ use embstore_cluster::Clustering;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
 
 use super::columns::{Columns, added};
 use super::error::ClusterError;
 use super::examples::Examples;
 use super::group::Group;
 use super::options::{ClusterOptions, NonFiniteRows};
-use super::record::{self, Record};
+use super::record::Record;
 use super::rows::{Rows, kept};
-use crate::table::{Staged, foreign_pairs, properties};
+use crate::table::{Staged, properties};
 
 /// Rows of a row group, if they are not more bytes than this.
 const GROUP: (usize, usize) = (1 << 17, 64 << 20);
@@ -84,9 +83,8 @@ impl<'a> Writer<'a> {
         let types = [DataType::Int32, DataType::Float64, DataType::Float64, DataType::UInt64];
         let own = added(options).iter().zip(types).map(|(name, kind)| Arc::new(Field::new(*name, kind, false)));
         let schema = Arc::new(Schema::new(columns.schema.fields().iter().cloned().chain(own).collect::<Vec<_>>()));
-        let text = serde_json::to_string(record).map_err(|error| failed(ParquetError::External(error.into())))?;
-        let mut pairs = foreign_pairs(&columns.pairs, &[record::KEY]);
-        pairs.push(KeyValue::new(record::KEY.into(), text));
+        let pairs = record.beside(&columns.pairs);
+        let pairs = pairs.map_err(|error| failed(ParquetError::External(error.into())))?;
         let mut written = properties()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(GROUP.0))

@@ -1,7 +1,7 @@
 //! What a result says of how it was made: a value of its footer.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use embstore_cluster::{Metric, Selection};
 use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::error::ClusterError;
 use super::group::Group;
 use super::options::{ClusterOptions, NonFiniteRows};
+use super::summary;
+use crate::table::foreign_pairs;
 
 /// The key of [`Record`] as JSON.
-pub(super) const KEY: &str = "embstore.clusters";
+const KEY: &str = "embstore.clusters";
 
 /// What a result was made from and how, and what came out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,6 +98,13 @@ impl Parameters {
 }
 
 impl Record {
+    /// The pairs of a footer: these, and the record.
+    pub(super) fn beside(&self, pairs: &[KeyValue]) -> serde_json::Result<Vec<KeyValue>> {
+        let mut pairs = foreign_pairs(pairs, &[KEY]);
+        pairs.push(KeyValue::new(KEY.into(), serde_json::to_string(self)?));
+        Ok(pairs)
+    }
+
     /// What a footer tells; `None` for files of another origin.
     pub(super) fn of(pairs: Option<&Vec<KeyValue>>) -> Option<Self> {
         let pair = pairs?.iter().find(|pair| pair.key == KEY)?;
@@ -112,26 +121,45 @@ pub(super) enum Existing {
     Result(Box<Record>),
     /// A result of this command, of which something is missing or damaged.
     Incomplete,
-    /// Something else.
-    Foreign,
+    /// Something else, under one of the names of the result.
+    Foreign(PathBuf),
+}
+
+/// Whether this Parquet file is a result, or a condensed tree that belongs to one.
+pub(super) fn is_result(path: &Path) -> bool {
+    tree_record(path).is_some()
+}
+
+fn tree_record(path: &Path) -> Option<Record> {
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&File::open(path).ok()?).ok()?;
+    Record::of(footer.file_metadata().key_value_metadata())
 }
 
 /// Looks at the result of a group. A damaged file of its name, which a crashed machine may leave, is none of another
 /// origin if its summary is there.
 pub(super) fn look(group: &Group) -> Result<Existing, ClusterError> {
+    let told = summary::record(&group.summary);
+    let tree = group.condensed_tree.as_deref().map(|path| (path, tree_record(path)));
+    if group.summary.exists() && told.is_none() {
+        return Ok(Existing::Foreign(group.summary.clone()));
+    }
+    if let Some((path, None)) = tree
+        && path.exists()
+    {
+        return Ok(Existing::Foreign(path.into()));
+    }
     let file = match File::open(&group.output) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Existing::Missing),
         Err(source) => return Err(ClusterError::Io { action: "look at", path: group.output.clone(), source }),
     };
-    let are_there = |path: &Path| path.is_file();
-    let is_whole = are_there(&group.summary) && group.condensed_tree.as_deref().is_none_or(are_there);
+    let foreign = || Existing::Foreign(group.output.clone());
     let Ok(footer) = ParquetMetaDataReader::new().parse_and_finish(&file) else {
-        return Ok(if group.summary.is_file() { Existing::Incomplete } else { Existing::Foreign });
+        return Ok(if told.is_some() { Existing::Incomplete } else { foreign() });
     };
-    Ok(match Record::of(footer.file_metadata().key_value_metadata()) {
-        Some(record) if is_whole => Existing::Result(Box::new(record)),
-        Some(_) => Existing::Incomplete,
-        None => Existing::Foreign,
-    })
+    let Some(record) = Record::of(footer.file_metadata().key_value_metadata()) else { return Ok(foreign()) };
+    // Those beside it may be of another run.
+    let is_whole = told == serde_json::to_value(&record).ok().map(summary::without_clusters)
+        && tree.is_none_or(|(_, tree)| tree.as_ref() == Some(&record));
+    Ok(if is_whole { Existing::Result(Box::new(record)) } else { Existing::Incomplete })
 }

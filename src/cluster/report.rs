@@ -43,7 +43,7 @@ pub struct ClusterRow {
     pub label: usize,
     /// Points in it.
     pub size: usize,
-    /// How long it persists, from 0 to 1.
+    /// How long it persists, from 0 to 1; the cluster of all points may exceed it.
     pub persistence: f64,
     /// Texts of some of its exemplars.
     pub examples: Vec<String>,

@@ -11,11 +11,14 @@ use rayon::prelude::*;
 use super::error::ClusterError;
 use super::group::Group;
 use super::options::NonFiniteRows;
+use super::record;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::identity::Identity;
 use crate::inputs::{self, Input};
-use crate::plan::{Part, Plan};
+use crate::partial::folder_of;
+use crate::plan::{Part, Plan, PlanError};
 use crate::progress::Cancel;
+use crate::table;
 
 /// Rows that are read in one go. What comes out of a reduction depends on it.
 const BLOCK: usize = 4096;
@@ -195,8 +198,11 @@ pub(super) fn kept(rows: &Range<u64>, dropped: &[u64]) -> Vec<Range<u64>> {
 
 /// How many rows a group has, whatever is in them, and how many columns.
 pub(super) fn shape(group: &Group, key: &str) -> Result<(u64, u64), ClusterError> {
-    let array = plan(group, key)?.array();
-    Ok((array.rows(), array.cols()))
+    match plan(group, key) {
+        Ok(plan) => Ok((plan.rows(), plan.array().cols())),
+        Err(ClusterError::Plan(PlanError::NoRows)) => Ok((0, 0)),
+        Err(error) => Err(error),
+    }
 }
 
 /// The files that a group is read from.
@@ -208,16 +214,24 @@ fn locating(key: &str) -> LocateOptions {
     LocateOptions { key: key.into(), ..LocateOptions::default() }
 }
 
-/// The inputs. What an earlier run has left in a folder of them is none.
+/// The inputs. What this or another run has left in a folder of them is none.
 fn found(group: &Group, options: &LocateOptions) -> Result<Vec<Input>, ClusterError> {
     let mut files = inputs::find(&group.inputs, None, options, &[])?;
-    let written: Vec<PathBuf> =
-        [Some(&group.output), group.condensed_tree.as_ref()].into_iter().flatten().cloned().collect();
-    files.retain(|file| group.inputs.contains(&file.path) || !is_among(&file.path, &written));
+    let place = inputs::resolved(folder_of(&group.output));
+    let is_here = |path: &Path| inputs::resolved(folder_of(path)) == place;
+    files.retain(|Input { path, .. }| {
+        group.inputs.contains(path) || !is_here(path) || !(record::is_result(path) || is_staged(group, path))
+    });
     if files.is_empty() {
         return Err(ClusterError::NoFiles { path: group.inputs.first().cloned().unwrap_or_default() });
     }
     Ok(files)
+}
+
+/// Whether a run that was killed has left it.
+fn is_staged(group: &Group, path: &Path) -> bool {
+    let written = [Some(&group.output), Some(&group.summary), group.condensed_tree.as_ref()];
+    written.into_iter().flatten().any(|target| table::is_staged(path, target))
 }
 
 fn plan(group: &Group, key: &str) -> Result<Plan, ClusterError> {

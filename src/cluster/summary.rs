@@ -1,5 +1,6 @@
 //! Writes what is known of the clusters: `clusters.json`.
 
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 
@@ -10,6 +11,20 @@ use super::error::ClusterError;
 use super::examples::{Examples, RowOf};
 use super::record::Record;
 use crate::table::Staged;
+
+/// The record that a summary tells, but for the number of clusters; `None` for files of another origin.
+pub(super) fn record(path: &Path) -> Option<Value> {
+    let told: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    told.get("input_hash").is_some().then(|| without_clusters(told))
+}
+
+/// A record as the summary has it: the list of clusters is in the place of their number.
+pub(super) fn without_clusters(mut record: Value) -> Value {
+    if let Some(fields) = record.as_object_mut() {
+        fields.remove("clusters");
+    }
+    record
+}
 
 /// Writes the summary under a passing name: the record, and of every cluster its label, size, persistence, the rows of
 /// its exemplars, and texts of some where it is a large one.

@@ -11,10 +11,11 @@ use super::error::ClusterError;
 use super::group::Group;
 use super::job::Job;
 use super::options::{ClusterOptions, ClusterSource};
+use super::record::Record;
 use super::report::{ClusterReport, FailedGroup, GroupReport, PlannedGroup};
 use super::rows;
 use crate::progress::{Cancel, Clustering, Observer, Phase};
-use crate::text::natural_order;
+use crate::text::{natural_order, thousands};
 
 /// Fewer points than this leave cores idle: such groups are clustered side by side.
 const SMALL: u64 = 10_000;
@@ -53,7 +54,7 @@ pub fn cluster(options: &ClusterOptions, observer: Observer<'_>) -> Result<Clust
     report.groups.sort_by(|a, b| natural_order(&a.name, &b.name));
     report.failed.sort_by(|a, b| natural_order(&a.name, &b.name));
     report.seconds = begin.elapsed().as_secs_f64();
-    report.interrupted = observer.cancel.is_cancelled();
+    report.interrupted = observer.cancel.is_cancelled() && report.groups.len() + report.failed.len() < groups.len();
     match (&options.source, report.failed.pop()) {
         (ClusterSource::Rows { .. }, Some(failed)) => Err(failed.error),
         (ClusterSource::Rows { .. }, None) if report.groups.is_empty() => {
@@ -98,6 +99,7 @@ struct Waiting<'a> {
 impl Run<'_> {
     /// The groups that are to be clustered; what is done already, or cannot be, goes into the report.
     fn waiting<'a>(&self, groups: &'a [Group]) -> Vec<Waiting<'a>> {
+        let is_tree = matches!(self.options.source, ClusterSource::Tree { .. });
         let look = |group: &'a Group| {
             if self.observer.cancel.is_cancelled() {
                 return None;
@@ -119,6 +121,11 @@ impl Run<'_> {
                 }
             }
             match rows::shape(group, &self.options.key) {
+                Ok((0, _)) if is_tree => {
+                    let text = format!("{}: no rows, so there is nothing to cluster", group.name);
+                    self.observer.progress.clustering(Clustering::Note { text: &text });
+                    None
+                }
                 Ok((points, _)) => Some(Waiting { group, points }),
                 Err(error) => {
                     self.fail(group, error);
@@ -155,6 +162,9 @@ impl Run<'_> {
             Ok(report) => {
                 progress.clustering(Clustering::Points { points: ear.left() });
                 let record = &report.record;
+                if matches!(self.options.source, ClusterSource::Tree { .. }) {
+                    self.note(record, group);
+                }
                 progress.clustering(Clustering::Done {
                     group: &group.name,
                     points: record.points,
@@ -166,6 +176,21 @@ impl Run<'_> {
             }
             Err(error) if error.is_cancelled() => {}
             Err(error) => self.fail(group, error),
+        }
+    }
+
+    /// What a person should know of a folder among many; of the only group, the result tells it.
+    fn note(&self, record: &Record, group: &Group) {
+        let tell = |text: String| {
+            let text = format!("{}: {text}", group.name);
+            self.observer.progress.clustering(Clustering::Note { text: &text });
+        };
+        let (points, size) = (record.points, record.parameters.min_cluster_size());
+        if record.dropped > 0 {
+            tell(format!("{} rows with NaN or infinities are left out", thousands(record.dropped)));
+        }
+        if points < size as u64 {
+            tell(format!("{points} points are fewer than the smallest cluster ({size}): all of them are noise"));
         }
     }
 

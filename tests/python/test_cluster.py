@@ -249,7 +249,16 @@ def test_what_is_up_to_date_is_skipped_and_what_is_not_is_made_again(tmp_path):
     assert not skipped("--min-cluster-size", 9) and (tmp_path / "c.json").exists()
     output.write_bytes(output.read_bytes()[:-20])
     assert not skipped("--min-cluster-size", 9) and skipped("--min-cluster-size", 9)
-    assert not skipped("--min-cluster-size", 9, "--condensed-tree", tmp_path / "t.parquet")
+    tree = ["--condensed-tree", tmp_path / "t.parquet"]
+    assert not skipped("--min-cluster-size", 9, *tree) and skipped("--min-cluster-size", 9, *tree)
+    assert not skipped("--min-cluster-size", 8) and not skipped("--min-cluster-size", 8, *tree), "it was of 9"
+    for other in (tmp_path / "c.json", tmp_path / "t.parquet"):
+        kept = other.read_bytes()
+        other.write_text('{"mine": 1}')
+        assert "no result of embstore cluster" in fails("cluster", source, "-o", output, *tree)
+        assert other.read_text() == '{"mine": 1}'
+        other.write_bytes(kept)
+    assert skipped("--min-cluster-size", 8, *tree)
     pq.write_table(pa.table({"a": [1]}), output)
     before = contents(tmp_path)
     assert "no result of embstore cluster" in fails("cluster", source, "-o", output)
@@ -265,8 +274,12 @@ def test_a_result_in_the_folder_of_its_inputs_is_no_input(tmp_path):
     assert not cluster(*flags, "--keep-embeddings")["skipped"]
     assert cluster(*flags, "--keep-embeddings")["skipped"]
     assert cluster(*flags)["points"] == len(rows)
+    (tmp_path / "clusters.parquet.tmp.123").write_bytes(b"PAR1 and then it was killed")
     chunk(tmp_path / "c.parquet", rows[:10], len(rows))
     assert cluster(*flags)["points"] == len(rows) + 10
+    # Nor is it one of another result in this folder.
+    assert cluster(*flags, "--keep-embeddings")["points"] == len(rows) + 10
+    assert cluster(tmp_path, "-o", tmp_path / "other.parquet")["points"] == len(rows) + 10
 
 
 def test_a_tree_of_folders(tmp_path):
@@ -277,6 +290,7 @@ def test_a_tree_of_folders(tmp_path):
     chunk(root / "01/Go/chains_chunk_0.parquet", blobs(groups=2))
     chunk(root / "01/Tiny/chains_chunk_0.parquet", rows[:3])
     chunk(root / "02/Odd/chains_chunk_0.parquet", rows[:50])
+    chunk(root / "03/None/chains_chunk_0.parquet", rows[:0])
     chunk(root / "02/Odd/chains_chunk_1.parquet", rows[:50], more=range(50))
     plan = cluster("--dry-run", cwd=tmp_path)
     assert [(group["name"], group["points"], group["done"]) for group in plan["groups"]] == [
@@ -284,6 +298,7 @@ def test_a_tree_of_folders(tmp_path):
         ("01/Go", 247, False),
         ("01/Tiny", 3, False),
         ("02/Odd", 100, False),
+        ("03/None", 0, False),
     ]
     assert not out.exists()
     only = cluster("--subreddit", "Rust", cwd=tmp_path)
@@ -294,6 +309,8 @@ def test_a_tree_of_folders(tmp_path):
     assert result.code == 1
     assert "02/Odd" in result.err and "more (Int64) is one more" in result.err
     assert "00/Rust was up to date" in result.err
+    assert "01/Tiny: 3 points are fewer than the smallest cluster (5)" in result.err
+    assert "03/None: no rows" in result.err
     assert set(columns(out / "01/Tiny/clustered.parquet")["label"]) == {-1}
     assert not (out / "02/Odd/clustered.parquet").exists()
     report = run("cluster", "--json", cwd=tmp_path).json()
@@ -376,6 +393,8 @@ def test_wrong_usage_and_what_is_missing(tmp_path):
         ([tmp_path / "none.npy", "-o", "c.parquet"], "none.npy"),
         ([], "embeddings are missing"),
         (["--embeddings", ".", "--output-dir", "clusters"], "taken for embeddings"),
+        (["--embeddings", ".", "--output-dir", "not/yet/there"], "taken for embeddings"),
+        ([source, "-o", "c.parquet", "--condensed-tree", "s.articles.parquet", "--force"], "among the inputs"),
     ]:
         assert said in fails("cluster", *flags, cwd=tmp_path)
     (tmp_path / "embeddings/00/Rust").mkdir(parents=True)
