@@ -165,7 +165,7 @@ impl ClusterArgs {
         }
         match report {
             ClusterReport { interrupted: true, .. } => {
-                Err(Failure::Interrupted("run the same command to go on; what is done is kept"))
+                Err(Failure::Interrupted("run the same command to go on; what is finished is kept"))
             }
             ClusterReport { failed, .. } if !failed.is_empty() => Err(Failure::Unsound),
             _ => Ok(()),
