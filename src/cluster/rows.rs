@@ -217,11 +217,13 @@ fn locating(key: &str) -> LocateOptions {
 /// The inputs. What this or another run has left in a folder of them is none.
 fn found(group: &Group, options: &LocateOptions) -> Result<Vec<Input>, ClusterError> {
     let mut files = inputs::find(&group.inputs, None, options, &[])?;
+    let written: Vec<PathBuf> =
+        [Some(&group.output), group.condensed_tree.as_ref()].into_iter().flatten().cloned().collect();
     let place = inputs::resolved(folder_of(&group.output));
     let is_here = |path: &Path| inputs::resolved(folder_of(path)) == place;
-    files.retain(|Input { path, .. }| {
-        group.inputs.contains(path) || !is_here(path) || !(record::is_result(path) || is_staged(group, path))
-    });
+    let is_written =
+        |path: &Path| is_among(path, &written) || is_here(path) && (record::is_result(path) || is_staged(group, path));
+    files.retain(|file| group.inputs.contains(&file.path) || !is_written(&file.path));
     if files.is_empty() {
         return Err(ClusterError::NoFiles { path: group.inputs.first().cloned().unwrap_or_default() });
     }

@@ -40,7 +40,7 @@ pub fn cluster(options: &ClusterOptions, observer: Observer<'_>) -> Result<Clust
     let begin = Instant::now();
     options.hdbscan.check()?;
     let groups = Group::find(options, observer.cancel)?;
-    let run = Run { options, observer, report: Mutex::default() };
+    let run = Run { options, observer, are_many: groups.len() > 1, report: Mutex::default() };
     observer.progress.begin(Phase::Plan, 0, 0);
     let mut waiting = run.waiting(&groups);
     let points = waiting.iter().map(|waiting| waiting.points).sum();
@@ -86,6 +86,7 @@ pub fn dry_run_cluster(options: &ClusterOptions, observer: Observer<'_>) -> Resu
 struct Run<'a> {
     options: &'a ClusterOptions,
     observer: Observer<'a>,
+    are_many: bool,
     report: Mutex<ClusterReport>,
 }
 
@@ -162,7 +163,7 @@ impl Run<'_> {
             Ok(report) => {
                 progress.clustering(Clustering::Points { points: ear.left() });
                 let record = &report.record;
-                if matches!(self.options.source, ClusterSource::Tree { .. }) {
+                if self.are_many {
                     self.note(record, group);
                 }
                 progress.clustering(Clustering::Done {
