@@ -336,7 +336,9 @@ def test_a_staged_file_without_its_attributes_is_no_store(tmp_path, big):
     assert not job.store.exists()
     staged = job.partial / "s.h5"
     if staged.exists() and staged.stat().st_size:
-        assert succeeds("info", staged, "--json").json()["kind"] == "array"
+        # Or it is no HDF5 yet: the first bytes are not always the first on the disk.
+        result = run("info", staged, "--json")
+        assert result.code == 1 or result.json()["kind"] == "array"
 
 
 # Checkpoints

@@ -197,7 +197,7 @@ def test_a_killed_merge_goes_on_to_the_same_store(tmp_path, kind):
     journal = tmp_path / f"{target.name}.partial" / "journal"
     flags = [*kind.flags, "--threads", "1"]
     command = [str(BIN), "merge", str(tmp_path / "in"), "-o", str(target), *flags]
-    for _ in range(30):
+    for _ in range(100):
         child = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while child.poll() is None:
             if journal.exists() and journal.read_bytes().count(b"\n") > 1:
