@@ -307,15 +307,11 @@ fn print(report: &ClusterReport, out: &mut dyn Write) -> io::Result<()> {
 fn print_group(group: &GroupReport, seconds: f64, out: &mut dyn Write) -> io::Result<()> {
     let record = &group.record;
     let (points, noise) = (record.points, record.noise);
-    if record.dropped > 0 {
-        writeln!(out, "⚠ {} rows with NaN or infinities are left out", thousands(record.dropped))?;
+    for warning in record.warnings() {
+        writeln!(out, "⚠ {warning}")?;
     }
     if let Some(explained) = record.explained_variance {
         writeln!(out, "  the principal components hold {:.1} % of the variance", 100.0 * explained)?;
-    }
-    if points < record.parameters.min_cluster_size() as u64 {
-        let size = record.parameters.min_cluster_size();
-        writeln!(out, "⚠ {points} points are fewer than the smallest cluster ({size}): all of them are noise")?;
     }
     let percent = 100.0 * noise as f64 / points.max(1) as f64;
     let counts = format!("{} points in {} clusters", thousands(points), thousands(record.clusters));

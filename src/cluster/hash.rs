@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use embstore_formats::{Checksum, FormatError, detect};
+use embstore_formats::{Checksum, FormatError, StoreFiles, detect};
 
 use crate::checkpoint::file_name;
 
 /// The checksum of names and contents of `inputs` and of the articles beside them, in the order of their paths; of
 /// folders, of all files in them.
 pub(super) fn input_hash(mut inputs: Vec<PathBuf>) -> Result<String, FormatError> {
-    let articles = |path: &PathBuf| detect(path).ok()?.store_files(path).articles.filter(|articles| articles.is_file());
+    let articles = |path: &PathBuf| store_files(path)?.articles.filter(|articles| articles.is_file());
     let beside: Vec<PathBuf> = inputs.iter().filter_map(articles).collect();
     inputs.extend(beside);
     inputs.sort();
@@ -19,6 +19,11 @@ pub(super) fn input_hash(mut inputs: Vec<PathBuf>) -> Result<String, FormatError
         add(&path, &file_name(&path), &mut lines)?;
     }
     Ok(Checksum::of(lines.as_bytes()).to_string())
+}
+
+/// The files of a store whose matrix this is, whether they are there or not.
+pub(super) fn store_files(path: &Path) -> Option<StoreFiles> {
+    Some(detect(path).ok()?.store_files(path))
 }
 
 fn add(path: &Path, name: &str, lines: &mut String) -> Result<(), FormatError> {

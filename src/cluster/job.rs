@@ -1,17 +1,17 @@
 //! One group: from its files to its result.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use embstore_cluster::{
     Clustering, Monitor, Pca, Points, SpanningTree, approximate_tree, estimated_seconds, spanning_tree,
 };
+use embstore_formats::StoreFiles;
 
 use super::columns::Columns;
 use super::error::ClusterError;
 use super::examples::{Examples, text_column};
 use super::group::Group;
-use super::hash::input_hash;
+use super::hash::{input_hash, store_files};
 use super::options::ClusterOptions;
 use super::record::{self, Existing, Parameters, Record};
 use super::report::{ClusterRow, GroupReport};
@@ -149,9 +149,9 @@ impl Job<'_> {
         let Group { output, summary, condensed_tree, .. } = self.group;
         let written = [Some(output), Some(summary), condensed_tree.as_ref()];
         let mut files = rows.files();
-        // What belongs to a store lies beside it.
-        let beside = |path: &PathBuf| ["articles.parquet", "meta.json"].map(|end| path.with_extension(end));
-        files.extend(rows.files().iter().flat_map(beside));
+        for StoreFiles { articles, metadata, .. } in rows.files().iter().filter_map(|path| store_files(path)) {
+            files.extend(articles.into_iter().chain(metadata));
+        }
         for path in written.into_iter().flatten() {
             if rows::is_among(path, &files) {
                 return Err(ClusterError::OutputIsInput { path: path.clone() });

@@ -1,17 +1,18 @@
 //! What a result says of how it was made: a value of its footer.
 
-use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use embstore_cluster::{Metric, Selection};
-use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
+use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 
 use super::error::ClusterError;
 use super::group::Group;
 use super::options::{ClusterOptions, NonFiniteRows};
 use super::summary;
-use crate::table::foreign_pairs;
+use crate::table::{self, foreign_pairs};
+use crate::text::thousands;
 
 /// The key of [`Record`] as JSON.
 const KEY: &str = "embstore.clusters";
@@ -89,12 +90,6 @@ impl Parameters {
             text_column: options.text_column.clone(),
         }
     }
-
-    /// The smallest group of points that counts as a cluster.
-    #[must_use]
-    pub fn min_cluster_size(&self) -> usize {
-        self.min_cluster_size
-    }
 }
 
 impl Record {
@@ -103,6 +98,21 @@ impl Record {
         let mut pairs = foreign_pairs(pairs, &[KEY]);
         pairs.push(KeyValue::new(KEY.into(), serde_json::to_string(self)?));
         Ok(pairs)
+    }
+
+    /// What a person should know of the result.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.dropped > 0 {
+            warnings.push(format!("{} rows with NaN or infinities are left out", thousands(self.dropped)));
+        }
+        let (points, size) = (self.points, self.parameters.min_cluster_size);
+        if points < size as u64 {
+            warnings
+                .push(format!("{points} points are fewer than the smallest cluster ({size}): all of them are noise"));
+        }
+        warnings
     }
 
     /// What a footer tells; `None` for files of another origin.
@@ -127,11 +137,11 @@ pub(super) enum Existing {
 
 /// Whether this Parquet file is a result, or a condensed tree that belongs to one.
 pub(super) fn is_result(path: &Path) -> bool {
-    tree_record(path).is_some()
+    record_in(path).is_some()
 }
 
-fn tree_record(path: &Path) -> Option<Record> {
-    let footer = ParquetMetaDataReader::new().parse_and_finish(&File::open(path).ok()?).ok()?;
+fn record_in(path: &Path) -> Option<Record> {
+    let footer = table::footer(path).ok()?.ok()?;
     Record::of(footer.file_metadata().key_value_metadata())
 }
 
@@ -139,7 +149,7 @@ fn tree_record(path: &Path) -> Option<Record> {
 /// origin if its summary is there.
 pub(super) fn look(group: &Group) -> Result<Existing, ClusterError> {
     let told = summary::record(&group.summary);
-    let tree = group.condensed_tree.as_deref().map(|path| (path, tree_record(path)));
+    let tree = group.condensed_tree.as_deref().map(|path| (path, record_in(path)));
     if group.summary.exists() && told.is_none() {
         return Ok(Existing::Foreign(group.summary.clone()));
     }
@@ -148,14 +158,12 @@ pub(super) fn look(group: &Group) -> Result<Existing, ClusterError> {
     {
         return Ok(Existing::Foreign(path.into()));
     }
-    let file = match File::open(&group.output) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Existing::Missing),
-        Err(source) => return Err(ClusterError::Io { action: "look at", path: group.output.clone(), source }),
-    };
     let foreign = || Existing::Foreign(group.output.clone());
-    let Ok(footer) = ParquetMetaDataReader::new().parse_and_finish(&file) else {
-        return Ok(if told.is_some() { Existing::Incomplete } else { foreign() });
+    let footer = match table::footer(&group.output) {
+        Ok(Ok(footer)) => footer,
+        Ok(Err(_)) => return Ok(if told.is_some() { Existing::Incomplete } else { foreign() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Existing::Missing),
+        Err(source) => return Err(ClusterError::Io { action: "look at", path: group.output.clone(), source }),
     };
     let Some(record) = Record::of(footer.file_metadata().key_value_metadata()) else { return Ok(foreign()) };
     // Those beside it may be of another run.

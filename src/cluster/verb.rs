@@ -11,11 +11,10 @@ use super::error::ClusterError;
 use super::group::Group;
 use super::job::Job;
 use super::options::{ClusterOptions, ClusterSource};
-use super::record::Record;
 use super::report::{ClusterReport, FailedGroup, GroupReport, PlannedGroup};
 use super::rows;
 use crate::progress::{Cancel, Clustering, Observer, Phase};
-use crate::text::{natural_order, thousands};
+use crate::text::natural_order;
 
 /// Fewer points than this leave cores idle: such groups are clustered side by side.
 const SMALL: u64 = 10_000;
@@ -163,8 +162,9 @@ impl Run<'_> {
             Ok(report) => {
                 progress.clustering(Clustering::Points { points: ear.left() });
                 let record = &report.record;
-                if self.are_many {
-                    self.note(record, group);
+                // Of the only group, the result tells it.
+                for warning in record.warnings().iter().filter(|_| self.are_many) {
+                    progress.clustering(Clustering::Note { text: &format!("{}: {warning}", group.name) });
                 }
                 progress.clustering(Clustering::Done {
                     group: &group.name,
@@ -177,21 +177,6 @@ impl Run<'_> {
             }
             Err(error) if error.is_cancelled() => {}
             Err(error) => self.fail(group, error),
-        }
-    }
-
-    /// What a person should know of a folder among many; of the only group, the result tells it.
-    fn note(&self, record: &Record, group: &Group) {
-        let tell = |text: String| {
-            let text = format!("{}: {text}", group.name);
-            self.observer.progress.clustering(Clustering::Note { text: &text });
-        };
-        let (points, size) = (record.points, record.parameters.min_cluster_size());
-        if record.dropped > 0 {
-            tell(format!("{} rows with NaN or infinities are left out", thousands(record.dropped)));
-        }
-        if points < size as u64 {
-            tell(format!("{points} points are fewer than the smallest cluster ({size}): all of them are noise"));
         }
     }
 

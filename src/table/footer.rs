@@ -1,12 +1,22 @@
 //! What footers of Parquet files tell.
 
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
 use parquet::basic::Compression;
-use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 /// Rows that are read at once, if they are not more bytes than this by what the footer tells.
 const BATCH: (u64, u64) = (256, 4 << 20);
+
+/// The footer of a file; or why it has none, where it can be opened.
+pub(crate) fn footer(path: &Path) -> io::Result<Result<ParquetMetaData, ParquetError>> {
+    Ok(ParquetMetaDataReader::new().parse_and_finish(&File::open(path)?))
+}
 
 /// Rows to read at once: few where rows are large.
 pub(crate) fn batch_rows(footer: &ParquetMetaData) -> usize {

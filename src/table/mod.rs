@@ -8,7 +8,7 @@ mod staged;
 mod texts;
 
 pub(crate) use folders::{FolderOfTables, WalkError, walk};
-pub(crate) use footer::{batch_rows, compression, foreign_pairs, properties};
+pub(crate) use footer::{batch_rows, compression, footer, foreign_pairs, properties};
 pub use open::TableError;
 pub(crate) use open::open;
 #[cfg(feature = "cluster")]

@@ -8,11 +8,12 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::INTERVAL;
+use super::ticker::Ticker;
 
 /// How far the groups are.
 pub(super) struct Clusterings {
     began: Instant,
-    shown: Instant,
+    pub(super) lines: Ticker,
     groups: u64,
     groups_done: u64,
     points: u64,
@@ -25,7 +26,16 @@ pub(super) struct Clusterings {
 impl Clusterings {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Clusterings { began: now, shown: now, groups: 0, groups_done: 0, points: 0, done: 0, current: None, bar: None }
+        Clusterings {
+            began: now,
+            lines: Ticker::new(INTERVAL * 4),
+            groups: 0,
+            groups_done: 0,
+            points: 0,
+            done: 0,
+            current: None,
+            bar: None,
+        }
     }
 
     /// Takes what has happened into account.
@@ -51,15 +61,6 @@ impl Clusterings {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-    }
-
-    /// Whether it is time for another line.
-    pub(super) fn is_due(&mut self) -> bool {
-        let due = self.shown.elapsed() >= INTERVAL * 4;
-        if due {
-            self.shown = Instant::now();
-        }
-        due
     }
 
     fn message(&self) -> String {

@@ -8,11 +8,12 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::INTERVAL;
+use super::ticker::Ticker;
 
 /// How far the worker is.
 pub(super) struct Embeddings {
     began: Instant,
-    shown: Instant,
+    pub(super) lines: Ticker,
     /// Files that are done, and files that are known to wait.
     files: u64,
     left: Option<u64>,
@@ -30,7 +31,7 @@ struct Current {
 impl Embeddings {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Embeddings { began: now, shown: now, files: 0, left: None, rows: 0, current: None }
+        Embeddings { began: now, lines: Ticker::new(INTERVAL * 10), files: 0, left: None, rows: 0, current: None }
     }
 
     /// Takes what has happened into account.
@@ -72,15 +73,6 @@ impl Embeddings {
         if let Some(bar) = self.current.take().and_then(|current| current.bar) {
             bar.finish_and_clear();
         }
-    }
-
-    /// Whether it is time for another line.
-    pub(super) fn is_due(&mut self) -> bool {
-        let due = self.shown.elapsed() >= INTERVAL * 10;
-        if due {
-            self.shown = Instant::now();
-        }
-        due
     }
 
     fn rows_per_second(&self) -> f64 {

@@ -2,6 +2,7 @@
 
 mod clustering;
 mod embedding;
+mod ticker;
 mod transfers;
 
 use std::io::{IsTerminal, Write, stderr};
@@ -83,7 +84,7 @@ impl Progress for Reporter {
         let mut embeddings = self.embeddings.lock().unwrap_or_else(PoisonError::into_inner);
         let embeddings = embeddings.get_or_insert_with(Embeddings::new);
         embeddings.hear(event, self.bars.as_ref());
-        let far = (matches!(event, Embedding::Rows { .. }) && embeddings.is_due())
+        let far = (matches!(event, Embedding::Rows { .. }) && embeddings.lines.is_due())
             .then(|| (embeddings.text(), embeddings.json()));
         self.show(embedding::sentence(event), embedding::event_json(event), far);
     }
@@ -96,7 +97,7 @@ impl Progress for Reporter {
             self.state.lock().unwrap_or_else(PoisonError::into_inner).end_bar();
         }
         clusterings.hear(event, self.bars.as_ref());
-        let far = (matches!(event, Clustering::Points { .. }) && clusterings.is_due())
+        let far = (matches!(event, Clustering::Points { .. }) && clusterings.lines.is_due())
             .then(|| (Some(clusterings.text()), clusterings.json()));
         self.show(clustering::sentence(event), clustering::event_json(event), far);
     }
@@ -153,8 +154,8 @@ impl Reporter {
         };
         transfers.hear(event, self.bars.as_ref());
         let is_told = match self.mode {
-            ProgressMode::Json => matches!(event, Transfer::Begin { .. }) || transfers.is_due(),
-            _ => matches!(event, Transfer::Bytes { .. }) && transfers.is_due(),
+            ProgressMode::Json => matches!(event, Transfer::Begin { .. }) || transfers.lines.is_due(),
+            _ => matches!(event, Transfer::Bytes { .. }) && transfers.lines.is_due(),
         };
         let far = is_told.then(|| (Some(transfers.text()), transfers.json()));
         self.show(sentence(event), event_json(event), far);

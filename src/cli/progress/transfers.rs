@@ -8,6 +8,7 @@ use embstore::text::{megabytes, thousands};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::ticker::Ticker;
 use super::{INTERVAL, line};
 
 /// Lines of a terminal for bars of files; more are counted in the total alone.
@@ -22,7 +23,7 @@ pub(super) struct Transfers {
     /// Bytes that have come, without those of an earlier run: they count for speed.
     moved: u64,
     began: Instant,
-    shown: Instant,
+    pub(super) lines: Ticker,
     /// Bytes of each file that are in `done`. A file that changes or does not match begins again.
     counted: BTreeMap<String, u64>,
     active: BTreeMap<String, Active>,
@@ -51,7 +52,7 @@ impl Transfers {
             done: landed,
             moved: 0,
             began: now,
-            shown: now,
+            lines: Ticker::new(INTERVAL),
             counted: BTreeMap::new(),
             active: BTreeMap::new(),
             total,
@@ -117,15 +118,6 @@ impl Transfers {
     pub(super) fn clear(&mut self) {
         let bars = self.active.values_mut().filter_map(|active| active.bar.take());
         bars.chain(self.total.take()).for_each(|bar| bar.finish_and_clear());
-    }
-
-    /// Whether it is time for another line.
-    pub(super) fn is_due(&mut self) -> bool {
-        let due = self.shown.elapsed() >= INTERVAL;
-        if due {
-            self.shown = Instant::now();
-        }
-        due
     }
 
     fn bytes_per_second(&self) -> f64 {

@@ -1,16 +1,17 @@
 //! Whether an output is there and valid.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use parquet::basic::Type;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::ParquetMetaData;
 
 use super::error::FileError;
 use super::provenance::Provenance;
 use super::writer::column_name;
 use crate::embed::job::Job;
+use crate::table;
 
 /// What is there in place of an output.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,14 +29,11 @@ pub(super) enum Existing {
 /// # Errors
 /// [`FileError::OtherModel`] where it holds the embeddings of another model: these are somebody's work.
 pub(super) fn look(output: &Path, rows: u64, expected: &Provenance, dim: usize) -> Result<Existing, FileError> {
-    let file = match File::open(output) {
-        Ok(file) => file,
+    let footer = match table::footer(output) {
+        Ok(Ok(footer)) => footer,
+        Ok(Err(error)) => return Ok(Existing::Invalid(format!("is damaged or not finished: {error}"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Existing::Missing),
         Err(error) => return Err(FileError::io("look at", output)(error)),
-    };
-    let footer = match ParquetMetaDataReader::new().parse_and_finish(&file) {
-        Ok(footer) => footer,
-        Err(error) => return Ok(Existing::Invalid(format!("is damaged or not finished: {error}"))),
     };
     let made = Provenance::of(footer.file_metadata().key_value_metadata());
     if let Some(made) = &made
@@ -61,16 +59,13 @@ pub(super) fn look(output: &Path, rows: u64, expected: &Provenance, dim: usize) 
 /// finds it valid. Footers are read and no more, and that of the input only where the output does not tell of it.
 pub(in crate::embed) fn is_whole(job: &Job) -> bool {
     let input = Path::new(&job.input);
+    let footer = |path: &Path| table::footer(path).ok()?.ok();
     let Some(made) = footer(Path::new(&job.output)) else { return false };
     // An input that cannot be read is no reason to do away with an output.
     match Provenance::of(made.file_metadata().key_value_metadata()) {
         Some(told) => fs::metadata(input).map_or(true, |input| input.len() == told.input_bytes),
         None => footer(input).is_none_or(|input| input.file_metadata().num_rows() == made.file_metadata().num_rows()),
     }
-}
-
-fn footer(path: &Path) -> Option<ParquetMetaData> {
-    ParquetMetaDataReader::new().parse_and_finish(&File::open(path).ok()?).ok()
 }
 
 fn missing_column(footer: &ParquetMetaData, dim: usize) -> Option<String> {
