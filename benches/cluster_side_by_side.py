@@ -7,11 +7,11 @@
 
 The first so many rows of the file are clustered, by each side in a process of its own, in turns. Times run from the open
 file to the labels, after imports; fast_hdbscan compiles itself first, on a small sample, which does not count and is
-told. The trees of embstore and python's hdbscan have to weigh the same to 1e-6, or there is no table; scikit-learn and the
-Rust crates do not tell theirs. fast_hdbscan goes through pynndescent in more than 30 dimensions: it is approximate there, as `embstore
---approximate` is (which hands fewer than 10,000 points to the exact side). How much heavier than the exact one a tree is,
-and how far the labels agree with those of exact embstore (adjusted Rand index, noise as one group), is told of every side.
-Memory is the peak of the process beyond what it had with the rows loaded.
+told. The trees of embstore and python's hdbscan have to weigh the same to 1e-6, or there is no table; scikit-learn and
+the Rust crates do not tell theirs. fast_hdbscan goes through pynndescent in more than 30 dimensions: it is approximate
+there, as `embstore --approximate` is (which hands up to 10,000 points to the exact side). How much heavier than the exact
+one a tree is, and how far the labels agree with those of exact embstore (adjusted Rand index, noise as one group), is
+told of every side. Memory is the peak of the process beyond what it had with the rows loaded.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ const ROUNDS: u64 = 4;
 /// Finds about the tree that [`crate::spanning_tree`] finds exactly, in time that grows little faster than the points.
 ///
 /// It spans all points, and weighs as much as the exact tree or more. Measured on texts' vectors of 384 dimensions, it
-/// takes less time from 13,000 points on, and a quarter of the time at 100,000; there it weighs 0.03 % (11,000 points) to
+/// takes less time from about 15,000 points on, and a third of the time at 100,000; there it weighs 0.03 % (11,000 points) to
 /// 0.07 % (100,000) more, and labels agree with the exact ones to an adjusted Rand index of 0.97 or more. In 50
 /// dimensions it takes half the time at 100,000 points, and in 5 it gains little. Where nothing is near anything, as in
 /// noise that is uniform in 40 dimensions, it was 1 % heavier. A row that is 10¹⁵ times farther from the others than these
